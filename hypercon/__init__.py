@@ -1,0 +1,29 @@
+"""hypercon: the contrastive loss, laid open.
+
+Start with `info_nce` and `explain`; `hypercon dilemma` at the command line is the main experiment.
+"""
+
+from hypercon import autograd, data, errors, losses, metrics, nn, optim
+from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
+from hypercon.explain import Explanation, explain
+from hypercon.losses import info_nce, nt_xent
+from hypercon.training import History, fit
+from hypercon.version import __version__
+
+__all__ = [
+    "Explanation",
+    "History",
+    "__version__",
+    "autograd",
+    "data",
+    "errors",
+    "explain",
+    "fit",
+    "info_nce",
+    "losses",
+    "metrics",
+    "nn",
+    "nt_xent",
+    "optim",
+]
+__all__ += autograd.__all__

@@ -1,0 +1,303 @@
+"""`Tensor`: a traced array with NumPy's operators and methods, and clear refusals of what would go wrong silently."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from hypercon import backend
+from hypercon.autograd import ops
+from hypercon.autograd.engine import Traced, as_float, primitive
+from hypercon.errors import DtypeError, InputError
+
+
+class Tensor(Traced):
+    """An array that remembers how it was made. Make one with `tensor`.
+
+    Attributes
+    ----------
+    data : array
+        The raw NumPy or CuPy array. Optimisers write to it; nothing else should.
+    requires_grad : bool
+        Whether derivatives may be asked of what is computed from it.
+    grad : Tensor or None
+        Filled by ``backward()``, for leaves.
+
+    Examples
+    --------
+    >>> x = tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        body = np.array2string(backend.to_host(self.data), separator=", ", prefix="tensor(")
+        notes = []
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            notes.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            notes.append(f'device="{self.device}"')
+        if self.requires_grad:
+            notes.append(
+                "requires_grad=True" if self._node is None else f"made by {self._node.primitive.name.strip('_')}"
+            )
+        return f"tensor({', '.join([body, *notes])})"
+
+    # --- operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary(ops.add, self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary(ops.add, other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary(ops.subtract, self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary(ops.subtract, other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary(ops.multiply, self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary(ops.multiply, other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary(ops.divide, self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary(ops.divide, other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary(ops.power, self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary(ops.power, other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _binary(ops.matmul, self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _binary(ops.matmul, other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.data > ops.raw(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.data >= ops.raw(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.data < ops.raw(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.data <= ops.raw(other)
+
+    def __eq__(self, other: object) -> Any:
+        return self.data == ops.raw(other)
+
+    def __ne__(self, other: object) -> Any:
+        return self.data != ops.raw(other)
+
+    # --- methods, with NumPy's names and arguments
+
+    def sum(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis, keepdims)
+
+    def max(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis, keepdims)
+
+    def clip(self, lower: float, upper: float) -> Tensor:
+        return ops.clip(self, lower, upper)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return ops.transpose(self, order)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, dtype)
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    # --- out of the graph, and between devices
+
+    @property
+    def device(self) -> str:
+        return backend.device_of(self.data)
+
+    def to(self, device: str) -> Tensor:
+        """This tensor on ``device``; the gradient goes back to where it came from."""
+        return _move(self, device=backend.resolve_device(device))
+
+    def detach(self) -> Tensor:
+        """The same data as a tensor that no gradient reaches."""
+        return Tensor(self.data)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array; a tensor that needs a gradient must be detached first."""
+        if self.requires_grad:
+            raise DtypeError(
+                "numpy() of a tensor that needs a gradient would cut its graph silently: call detach() first"
+            )
+        return backend.to_host(self.data)
+
+    def item(self) -> float:
+        """The only value of a tensor of size 1, as a Python number."""
+        if self.size != 1:
+            raise InputError(f"item() needs a tensor of one value, got shape {self.shape}: reduce or index it first")
+        return self.data.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise DtypeError("len() of a tensor without axes: it holds one value, read it with item()")
+        return self.shape[0]
+
+    # --- refusals: each says what to write instead
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise InputError(
+                f"the truth value of a tensor of shape {self.shape} is ambiguous: use (t > 0).all() or .any()"
+            )
+        return bool(self.data.item())
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise DtypeError(
+            "t[index] = value would change a tensor that a gradient may need: build a new one with "
+            "hypercon.where(condition, value, t) or hypercon.concatenate([...])"
+        )
+
+    def __iadd__(self, other: Any) -> NoReturn:
+        _refuse_in_place("+")
+
+    def __isub__(self, other: Any) -> NoReturn:
+        _refuse_in_place("-")
+
+    def __imul__(self, other: Any) -> NoReturn:
+        _refuse_in_place("*")
+
+    def __itruediv__(self, other: Any) -> NoReturn:
+        _refuse_in_place("/")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise DtypeError("a Tensor does not turn into a NumPy array by itself: call t.detach().numpy()")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs and ufunc in _OPERATORS:  # array * tensor arrives here as np.multiply
+            return _OPERATORS[ufunc](*inputs)
+        known = hasattr(ops, ufunc.__name__) and method == "__call__"
+        instead = f"hypercon.{ufunc.__name__}(t)" if known else "hypercon's own functions, or t.detach().numpy()"
+        raise DtypeError(f"np.{ufunc.__name__} was given a Tensor, whose gradient NumPy would lose: use {instead}")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        name = function.__name__
+        instead = f"hypercon.{name}(t)" if hasattr(ops, name) else "hypercon's own functions, or t.detach().numpy()"
+        raise DtypeError(f"np.{name} was given a Tensor, whose gradient NumPy would lose: use {instead}")
+
+
+_OPERATORS: dict[Any, Any] = {
+    np.add: ops.add,
+    np.subtract: ops.subtract,
+    np.multiply: ops.multiply,
+    np.true_divide: ops.divide,
+    np.power: ops.power,
+    np.matmul: ops.matmul,
+    np.greater: ops.greater,
+    np.greater_equal: ops.greater_equal,
+    np.less: lambda x, y: ops.greater(y, x),
+    np.less_equal: lambda x, y: ops.greater_equal(y, x),
+    np.equal: ops.equal,
+}
+
+
+def _binary(operation: Any, x: Any, y: Any) -> Any:
+    """An operator's result, or Python's own TypeError where the other operand is nothing numerical."""
+    other = y if isinstance(x, Tensor) else x
+    if isinstance(other, Tensor | int | float | np.generic) or backend.is_array(other):
+        return operation(x, y)
+    return NotImplemented
+
+
+def _refuse_in_place(operator: str) -> NoReturn:
+    raise DtypeError(
+        f"t {operator}= value would change a tensor that a gradient may need: write t = t {operator} value"
+    )
+
+
+@primitive(lambda g, out, x, *, device: _move(g, device=backend.device_of(ops.raw(x))))
+def _move(x: Any, *, device: str) -> Any:
+    return backend.to_device(x, device)
+
+
+def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Make a tensor.
+
+    Parameters
+    ----------
+    data : array_like or Tensor
+        Numbers, nested lists, a NumPy or CuPy array (used without copying where dtype and device allow), or a tensor
+        (its data is taken, its graph is not).
+    dtype : data-type, optional
+        Default: that of ``data``, as NumPy reads it.
+    device : {"cpu", "cuda", "cuda:1", "auto"}, optional
+        Default: where the data lies.
+    requires_grad : bool, default False
+        Whether derivatives by this tensor will be asked. Only floats have them.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DtypeError
+        The data are no numbers, or need a gradient and are not floats.
+    DeviceError
+        The device does not answer.
+
+    Examples
+    --------
+    >>> tensor([[1.0, 2.0]], requires_grad=True)
+    tensor([[1., 2.]], requires_grad=True)
+    """
+    array = ops.raw(data)
+    if not backend.is_array(array):
+        array = np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"tensor() got data of {array.dtype}, expected real numbers")
+    if dtype is not None:
+        array = array.astype(dtype, copy=False)
+    if device is not None:
+        array = backend.to_device(array, backend.resolve_device(device))
+    return Tensor(as_float(array) if requires_grad else array, requires_grad)

@@ -1,0 +1,172 @@
+"""``hypercon``: the experiments from a shell.
+
+Bad input ends with one line on standard error and status 2; an interrupt with status 130. Everything heavy is imported
+after the arguments have been read, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hypercon.errors import HyperconError, InputError
+from hypercon.version import __version__
+
+USAGE, INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if "command" not in arguments:
+        parser.print_help()
+        return 0
+    try:
+        return int(arguments.command(arguments))
+    except HyperconError as error:
+        print(f"hypercon {arguments.name}: {_by_option(str(error), arguments)}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print(f"\nhypercon {arguments.name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="hypercon",
+        description="The contrastive loss, laid open: what it weighs, pulls and pushes, and what embeddings become.",
+        epilog="Start with: hypercon dilemma --quick",
+    )
+    parser.add_argument("--version", action="version", version=f"hypercon {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_dilemma(commands)
+    return parser
+
+
+# --- hypercon dilemma
+
+_DILEMMA = """\
+Train one encoder for each temperature on the same images, from the same start, and show what the temperature did.
+
+A small temperature pushes the nearest negatives hardest and spreads embeddings evenly over the sphere (uniformity);
+but the nearest are often of the same class, so it also drives apart what belongs together (tolerance). A table,
+results.json, dilemma.png and a checkpoint for each temperature are written. Run again with the same arguments, it
+goes on where it stopped.
+"""
+
+_DILEMMA_EXAMPLES = """\
+examples:
+  hypercon dilemma --quick                          8x8 digits, under a minute
+  hypercon dilemma                                  Fashion-MNIST subset, a few minutes
+  hypercon dilemma --temperatures 0.05 0.1 0.5 --seed 3
+  hypercon dilemma --data my-images.npz             arrays: images, and if you have them labels, test_images,
+  test_labels hypercon dilemma --quick --repeat 5               five seeds, and a table of what holds for each
+"""
+
+
+def _add_dilemma(commands: Any) -> None:
+    parser = commands.add_parser(
+        "dilemma",
+        help="the main experiment: see the uniformity-tolerance dilemma on real images",
+        description=_DILEMMA,
+        epilog=_DILEMMA_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_dilemma, name="dilemma")
+    parser.add_argument(
+        "--quick", action="store_true", help="8x8 digits and a small MLP instead of Fashion-MNIST and a CNN"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images (default: fashion-mini)"
+    )
+    parser.add_argument(
+        "--temperatures", nargs="+", type=_number, default=[0.07, 0.2, 1.0], metavar="TAU", help="default: 0.07 0.2 1.0"
+    )
+    parser.add_argument("--seed", type=_whole, default=0, help="of weights, batches and views (default: 0)")
+    parser.add_argument(
+        "--repeat", type=_whole, default=1, metavar="N", help="repeat for N seeds from --seed on (default: 1)"
+    )
+    parser.add_argument("--epochs", type=_whole, help="passes over the images (default: what suits the data)")
+    parser.add_argument(
+        "--batch-size", type=_whole, default=256, metavar="N", help="instances in a batch (default: 256)"
+    )
+    parser.add_argument("--loss", default="info_nce", help="info_nce or nt_xent (default: info_nce)")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if one answers (default: auto)"
+    )
+    parser.add_argument("--out", default="runs/dilemma", metavar="DIR", help="where results go (default: runs/dilemma)")
+
+
+def _dilemma(arguments: argparse.Namespace) -> int:
+    from hypercon.experiments import dilemma, report
+
+    if arguments.quick and arguments.data not in (None, "digits"):
+        raise InputError("quick is the digits experiment: leave out --quick or --data")
+    if arguments.repeat < 1:
+        raise InputError(f"repeat got {arguments.repeat}, expected at least 1")
+    settings = dilemma.Settings(
+        data=arguments.data or ("digits" if arguments.quick else "fashion-mini"),
+        temperatures=tuple(arguments.temperatures),
+        seed=arguments.seed,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        loss=arguments.loss,
+        device=arguments.device,
+    )
+    out = Path(arguments.out)
+    try:
+        if arguments.repeat == 1:
+            results = dilemma.run(settings, out, progress=True, say=_say)
+            print(report.table(results))
+            print(f"\nwritten to {out}: results.json, dilemma.png and a checkpoint for each temperature")
+        else:
+            table = report.repeat(settings, out, arguments.repeat, progress=True, say=_say)
+            print(table)
+            print(f"\nwritten to {out}: seeds.md, and the results of each seed in a folder of its own")
+    except KeyboardInterrupt:
+        kept = sorted(str(path) for path in out.glob("**/encoder-tau-*.npz"))
+        _say(
+            "\ninterrupted; "
+            + (f"kept: {', '.join(kept)}; the same command goes on from there" if kept else "nothing finished yet")
+        )
+        return INTERRUPTED
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number such as 0.2") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number") from None
+
+
+def _by_option(message: str, arguments: argparse.Namespace) -> str:
+    """An error about ``batch_size`` is, to someone at a shell, one about ``--batch-size``."""
+    first, _, rest = message.partition(" ")
+    return f"--{first.replace('_', '-')} {rest}" if first in vars(arguments) else message

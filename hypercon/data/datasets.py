@@ -1,0 +1,247 @@
+"""Data sets as arrays: two that ship with the package, and anyone's own in an ``.npz`` file.
+
+Images are float32 in [0, 1] and shaped (N, C, H, W) everywhere in hypercon; whatever a file holds is brought into
+that form here, or refused here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hypercon.errors import DataError, InputError
+from hypercon.files import read_arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images, and what is known about them.
+
+    Attributes
+    ----------
+    name : str
+    images : ndarray of float32, (N, C, H, W)
+        In [0, 1].
+    labels : ndarray of int64, (N,), or None
+        Classes, numbered from 0.
+    classes : tuple of str, or None
+        Their names.
+    flip : bool
+        Whether an image mirrored left to right keeps its class.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...] | None
+    flip: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What the table below says of a data set that ships."""
+
+    sha256: str
+    brightest: int  # the pixel value that stands for 1
+    classes: tuple[str, ...]
+    flip: bool
+
+
+_SHIPPED = {
+    "digits": Shipped(
+        sha256="07dcd2edcee33130e4575d9333a3c06281e3681f6e5604eb35bc200b9dc7dc9f",
+        brightest=16,
+        classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
+        flip=False,
+    ),
+    "fashion-mini": Shipped(
+        sha256="a9ea6bf5582db56cb68931624c20948187823828bf4bbfd3db173391bcdb8ad3",
+        brightest=255,
+        classes=(
+            "T-shirt",
+            "trouser",
+            "pullover",
+            "dress",
+            "coat",
+            "sandal",
+            "shirt",
+            "sneaker",
+            "bag",
+            "ankle boot",
+        ),
+        flip=True,
+    ),
+}
+NAMES = tuple(_SHIPPED)
+_FILES = Path(__file__).parent / "files"
+
+
+def load(name: str, split: str = "train") -> Dataset:
+    """Load one part of a data set that ships.
+
+    Parameters
+    ----------
+    name : {"digits", "fashion-mini"}
+        ``digits``: 1,797 handwritten digits of 8x8 pixels (UCI, CC BY 4.0). ``fashion-mini``: 7,000 images of
+        Fashion-MNIST, 28x28 (MIT). Both are balanced over 10 classes.
+    split : {"train", "test"}, default "train"
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        There is no such data set or part.
+    DataError
+        The file is missing or its checksum differs.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.images.shape, digits.images.dtype, len(load("digits", "test"))
+    ((1297, 1, 8, 8), dtype('float32'), 500)
+    """
+    if name not in _SHIPPED:
+        raise InputError(f"name got {name!r}, expected one of {', '.join(NAMES)}")
+    if split not in ("train", "test"):
+        raise InputError(f'split got {split!r}, expected "train" or "test"')
+    return _load_shipped(name)[split == "test"]
+
+
+def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Load the training and the test part of a data set, a shipped one or a file of one's own.
+
+    Parameters
+    ----------
+    data : str or path-like
+        The name of a shipped data set, or the path of an ``.npz`` file with the arrays ``images``, uint8 or floats in
+        [0, 1], (N, H, W) or (N, H, W, C); optionally ``labels``, (N,), whole numbers or names; optionally
+        ``test_images`` and ``test_labels``.
+    seed : int, default 0
+        Decides which tenth is held out where a file has no test part.
+
+    Returns
+    -------
+    train, test : Dataset
+
+    Raises
+    ------
+    DataError
+        There is no such data set, or the file cannot be read or used; the message names the array and the remedy.
+
+    Examples
+    --------
+    >>> train, test = load_both("fashion-mini")
+    >>> len(train), len(test), train.classes[0]
+    (6000, 1000, 'T-shirt')
+    """
+    if str(data) in _SHIPPED:
+        return _load_shipped(str(data))
+    path = Path(data)
+    if path.suffix != ".npz" and not path.exists():
+        raise DataError(f"data got {str(data)!r}, expected {', '.join(NAMES)} or the path of an .npz file")
+    return _load_file(path, seed)
+
+
+# --- what ships
+
+
+def _load_shipped(name: str) -> tuple[Dataset, Dataset]:
+    import hashlib  # when a data set is asked for: it takes a while to load
+
+    known, path = _SHIPPED[name], _FILES / f"{name}.npz"
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != known.sha256:
+        raise DataError(f"{name}: the installed file is missing or damaged: reinstall hypercon")
+    arrays = read_arrays(path)
+
+    def part(prefix: str) -> Dataset:
+        images = np.divide(arrays[f"{prefix}images"][:, None], known.brightest, dtype=np.float32)
+        return Dataset(name, images, arrays[f"{prefix}labels"].astype(np.int64), known.classes, known.flip)
+
+    return part(""), part("test_")
+
+
+# --- one's own file
+
+
+def _load_file(path: Path, seed: int) -> tuple[Dataset, Dataset]:
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        raise DataError(f"{path}: no array named images (it has {', '.join(arrays) or 'none'}); save it under that name")
+    if "test_labels" in arrays and "test_images" not in arrays:
+        raise DataError(f"{path}: test_labels without test_images; add the images or leave the labels out")
+    images = _as_images(path, "images", arrays["images"])
+    labels = _checked_labels(path, "labels", arrays.get("labels"), len(images))
+    if "test_images" in arrays:
+        test_images = _as_images(path, "test_images", arrays["test_images"])
+        test_labels = _checked_labels(path, "test_labels", arrays.get("test_labels"), len(test_images))
+        if test_images.shape[1:] != images.shape[1:]:
+            raise DataError(
+                f"{path}: test_images are {_size(test_images)} but images are {_size(images)}; use one size for both"
+            )
+        if (labels is None) != (test_labels is None):
+            raise DataError(f"{path}: labels for one part only; give both labels and test_labels, or neither")
+    else:
+        order = np.random.default_rng(seed).permutation(len(images))
+        held_out = max(1, len(images) // 10)
+        test, train = order[:held_out], np.sort(order[held_out:])
+        images, test_images = images[train], images[test]
+        labels, test_labels = (labels[train], labels[test]) if labels is not None else (None, None)
+    classes = None
+    if labels is not None and test_labels is not None:
+        names, numbers = np.unique(np.concatenate([labels, test_labels]), return_inverse=True)
+        if len(np.unique(labels)) < 2:
+            raise DataError(f"{path}: labels name one class, expected at least two; leave labels out to go without")
+        classes = tuple(str(name) for name in names)
+        labels, test_labels = np.split(numbers.astype(np.int64), [len(labels)])
+    # nothing is known of what a mirror does to these classes, so they are not mirrored
+    return (
+        Dataset(path.name, images, labels, classes, flip=False),
+        Dataset(path.name, test_images, test_labels, classes, flip=False),
+    )
+
+
+def _as_images(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """Any accepted form of images as float32 (N, C, H, W) in [0, 1]."""
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or 0 in array.shape:
+        raise DataError(f"{path}: {name} has shape {array.shape}, expected (N, H, W) or (N, H, W, C)")
+    if array.shape[1] in (1, 3) and array.shape[3] > 4:
+        raise DataError(f"{path}: {name} has shape {array.shape}, channels first; expected (N, H, W, C): move them last")
+    if array.dtype == np.uint8:
+        array = array / np.float32(255)
+    elif array.dtype.kind == "f":
+        bad = ~np.isfinite(array).all(axis=(1, 2, 3))
+        if bad.any():
+            raise DataError(f"{path}: {name} {int(bad.argmax())} has pixels that are nan or infinite; mend or drop it")
+        if array.min() < 0 or array.max() > 1:
+            raise DataError(
+                f"{path}: {name} range from {array.min():g} to {array.max():g}, expected floats from 0 to 1; "
+                f"rescale them, or save them as uint8"
+            )
+    else:
+        raise DataError(f"{path}: {name} has dtype {array.dtype}, expected uint8 or floats from 0 to 1")
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _checked_labels(path: Path, name: str, labels: np.ndarray | None, count: int) -> np.ndarray | None:
+    if labels is None:
+        return None
+    if labels.shape != (count,):
+        raise DataError(f"{path}: {name} has shape {labels.shape}, expected ({count},), one for each image")
+    if labels.dtype.kind not in "iuU":
+        raise DataError(f"{path}: {name} has dtype {labels.dtype}, expected whole numbers or names")
+    return labels
+
+
+def _size(images: np.ndarray) -> str:
+    _, channels, height, width = images.shape
+    return f"{height}x{width}x{channels}"

@@ -1,0 +1,34 @@
+"""The errors that hypercon raises on purpose.
+
+Each says what was got, what was expected and what to do. They live at the bottom of the house, so that every
+room may raise them, and the command line turns exactly these into one line without a traceback: any other exception
+is a fault of the library and shows itself as one.
+"""
+
+
+class HyperconError(Exception):
+    """Base class of every error that is raised on purpose."""
+
+
+class InputError(HyperconError, ValueError):
+    """A value, shape or setting that cannot be used."""
+
+
+class DtypeError(HyperconError, TypeError):
+    """An array or argument of a kind that the operation has no meaning for."""
+
+
+class DeviceError(HyperconError, ValueError):
+    """A device that is not there, or arrays of two devices in one operation."""
+
+
+class GraphError(HyperconError, RuntimeError):
+    """A derivative was asked of a graph that does not hold it."""
+
+
+class DataError(InputError):
+    """A data set that cannot be found, read or used."""
+
+
+class TrainingError(HyperconError, ArithmeticError):
+    """Training that cannot go on, such as a loss that is no longer finite."""

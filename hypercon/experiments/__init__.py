@@ -1,0 +1,1 @@
+"""Experiments that train encoders and hold the two papers' claims against what comes out."""

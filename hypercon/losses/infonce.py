@@ -1,0 +1,303 @@
+"""InfoNCE and NT-Xent: softmax over similarities, with the gradient in closed form.
+
+Each anchor i has one positive and K negatives among its candidates. With similarities s and temperature tau,
+
+    L_i = -log( exp(s_i+ / tau) / (exp(s_i+ / tau) + sum_k exp(s_ik / tau)) )            Wang & Liu 2021, eq. 1
+
+What this file computes, forward and backward, are the two factors of its gradient (Wang & Liu 2021, eq. 4 and 5):
+
+    hardness   r_ik = exp(s_ik / tau) / sum_k' exp(s_ik' / tau)      who is pushed: a softmax over the negatives alone
+    coupling   c_i  = 1 - P_i+  = sigmoid((lse_neg_i - s_i+) / tau)  how much at all: it dies when the positive wins
+    dL_i/ds_ik = c_i r_ik / tau                   dL_i/ds_i+ = -c_i / tau
+
+The loss itself is softplus of the same argument, so nothing cancels when the positive wins by far.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hypercon.autograd import (
+    Tensor,
+    concatenate,
+    log_softmax,
+    logsumexp,
+    matmul,
+    mean,
+    normalize,
+    primitive,
+    sigmoid,
+    softmax,
+    softplus,
+    transpose,
+    where,
+)
+from hypercon.autograd import sum as total
+from hypercon.backend import Array, xp
+from hypercon.errors import InputError
+from hypercon.validation import check_temperature, check_views
+
+NAMES = ("info_nce", "nt_xent")
+
+
+class Anchors(NamedTuple):
+    """A softmax over similarities taken apart, one row for each anchor. Arrays, or tensors where a gradient follows."""
+
+    loss: Any  # (A,)
+    hardness: Any  # (A, C), rows sum to 1, zero at the positive and at what is excluded
+    coupling: Any  # (A, 1), 1 - P of the positive
+
+
+def take_apart(similarities: Any, temperature: Any, positive: Array, excluded: Array | None) -> Anchors:
+    """The loss of each anchor and the two factors of its gradient.
+
+    ``similarities`` is (A, C); ``positive`` is a boolean (A, C) array with one True a row; ``excluded`` marks pairs
+    that are no candidates at all, such as an embedding with itself.
+    """
+    not_negative = positive if excluded is None else positive | excluded
+    # masked before the maximum is taken: a self-similarity as the maximum would underflow all the rest
+    logits = similarities / temperature
+    negatives = where(not_negative, -math.inf, logits)
+    positives = total(where(positive, logits, 0.0), axis=1, keepdims=True)
+    lead = logsumexp(negatives, axis=1, keepdims=True) - positives
+    return Anchors(softplus(lead)[:, 0], softmax(negatives, axis=1), sigmoid(lead))
+
+
+def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
+    """dL_i/ds_ij for every anchor and candidate, (A, C): the whole gradient in one line."""
+    return anchors.coupling * (anchors.hardness - positive) / temperature
+
+
+# --- the two losses as fused primitives on unit vectors
+
+
+def _one_hot(count: int, like: Any) -> Array:
+    """Row i's positive is column i."""
+    return xp(like.data if isinstance(like, Tensor) else like).eye(count, dtype=bool)
+
+
+def _info_nce_rule(
+    g: Any, out: Any, saved: Any, u: Any, v: Any, temperature: Any, *, symmetric: bool
+) -> tuple[Any, Any, Any]:
+    similarities, directions = saved or _info_nce_anchors(u, v, temperature, symmetric)
+    positive = _one_hot(u.shape[0], similarities)
+    slopes = [slope(anchors, positive, temperature) for anchors in directions]
+    ds = slopes[0] if not symmetric else (slopes[0] + slopes[1].T) / 2
+    ds = ds * (g / u.shape[0])
+    # the loss depends on s / tau alone, so tau's derivative is that of all similarities growing together
+    return matmul(ds, v), matmul(ds.T, u), -total(ds * similarities) / temperature
+
+
+def _info_nce_anchors(u: Any, v: Any, temperature: Any, symmetric: bool) -> tuple[Any, list[Anchors]]:
+    similarities = matmul(u, v.T)
+    positive = _one_hot(u.shape[0], similarities)
+    directions = [take_apart(similarities, temperature, positive, None)]
+    if symmetric:
+        directions.append(take_apart(similarities.T, temperature, positive, None))
+    return similarities, directions
+
+
+@primitive(fused=_info_nce_rule)
+def _info_nce(u: Any, v: Any, temperature: Any, *, symmetric: bool) -> tuple[Any, Any]:
+    saved = _info_nce_anchors(u, v, temperature, symmetric)
+    return sum(anchors.loss.mean() for anchors in saved[1]) / len(saved[1]), saved
+
+
+def nt_xent_masks(count: int, like: Any) -> tuple[Array, Array]:
+    """For 2N stacked embeddings: where each one's positive is, and itself, which is no candidate. Both (2N, 2N)
+    boolean."""
+    itself = _one_hot(2 * count, like)
+    return xp(itself).roll(itself, count, axis=1), itself
+
+
+def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tuple[Any, Any]:
+    similarities, anchors = saved or _nt_xent_anchors(z, temperature)
+    positive, _ = nt_xent_masks(z.shape[0] // 2, similarities)
+    ds = slope(anchors, positive, temperature) * (g / z.shape[0])
+    # every embedding is an anchor and a candidate: both roles pull on it
+    return matmul(ds + ds.T, z), -total(ds * similarities) / temperature
+
+
+def _nt_xent_anchors(z: Any, temperature: Any) -> tuple[Any, Anchors]:
+    similarities = matmul(z, z.T)
+    return similarities, take_apart(similarities, temperature, *nt_xent_masks(z.shape[0] // 2, similarities))
+
+
+@primitive(fused=_nt_xent_rule)
+def _nt_xent(z: Any, temperature: Any) -> tuple[Any, Any]:
+    saved = _nt_xent_anchors(z, temperature)
+    return saved[1].loss.mean(), saved
+
+
+# --- what users call
+
+
+def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, normalize: bool = True) -> Any:
+    """InfoNCE between two views of a batch: row i of ``z1`` looks for row i of ``z2`` among all rows of ``z2``.
+
+    ``mean_i -log( exp(s_ii / tau) / sum_j exp(s_ij / tau) )`` (Wang & Liu 2021, eq. 1; van den Oord et al. 2018, eq.
+    4).
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance.
+    temperature : float or Tensor
+        tau > 0. There is no default: it decides what is learned.
+    symmetric : bool, default False
+        The mean of both directions, as CLIP takes it.
+    normalize : bool, default True
+        Put rows onto the unit sphere first. False takes plain dot products.
+
+    Returns
+    -------
+    float or Tensor
+        The mean over anchors; a tensor if any input is one. At least 0; ``log N`` when all embeddings coincide.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not (N, D) with N >= 2, a row is zero or not finite, the temperature is not positive.
+    DtypeError
+        An input is not made of real numbers.
+
+    See Also
+    --------
+    nt_xent : both views as one set of 2N anchors.
+    hypercon.explain : the same loss laid open.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> z = np.eye(3)
+    >>> round(info_nce(z, z, temperature=1.0), 4)  # log(1 + 2 exp(-1))
+    0.5514
+    """
+    u, v, tau = _prepared(z1, z2, temperature, normalize)
+    return _plain(_info_nce(u, v, tau, symmetric=symmetric))
+
+
+def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> Any:
+    """NT-Xent, SimCLR's loss: both views stacked, each of the 2N embeddings looks for its partner among the 2N - 1
+    others.
+
+    ``mean_i -log( exp(s_ip / tau) / sum_{j != i} exp(s_ij / tau) )`` (Chen et al. 2020, eq. 1). It differs from
+    `info_nce` in its negatives: they come from both views.
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance.
+    temperature : float or Tensor
+        tau > 0. There is no default: it decides what is learned.
+    normalize : bool, default True
+        Put rows onto the unit sphere first. False takes plain dot products.
+
+    Returns
+    -------
+    float or Tensor
+        The mean over 2N anchors; a tensor if any input is one. ``log(2N - 1)`` when all embeddings coincide.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `info_nce`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> z = np.eye(3)
+    >>> round(nt_xent(z, z, temperature=1.0), 4)  # log(1 + 4 exp(-1))
+    0.9048
+    """
+    u, v, tau = _prepared(z1, z2, temperature, normalize)
+    return _plain(_nt_xent(concatenate([u, v]), tau))
+
+
+def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce", normalize: bool = True) -> Any:
+    """The same losses as their definition reads, for the engine to differentiate step by step.
+
+    Slower and no more accurate than the fused ones; it is what `hypercon.Explanation.verify` and the tests hold them
+    against. Parameters as `info_nce`, with the name of the ``loss``.
+    """
+    u, v, tau = _prepared(z1, z2, temperature, normalize)
+    if loss == "info_nce":
+        log_p = log_softmax(matmul(u, transpose(v)) / tau, axis=1)
+        return _plain(-mean(total(where(_one_hot(u.shape[0], u), log_p, 0.0), axis=1)))
+    z = concatenate([u, v])
+    positive, itself = nt_xent_masks(u.shape[0], z)
+    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
+    return _plain(-mean(total(where(positive, log_p, 0.0), axis=1)))
+
+
+def chance(loss: str, count: int) -> float:
+    """The value of a loss when all embeddings coincide: the logarithm of the number of candidates.
+
+    Parameters
+    ----------
+    loss : {"info_nce", "nt_xent"}
+    count : int
+        N, the number of instances in the batch.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(chance("info_nce", 256), 3)
+    5.545
+    """
+    return math.log(1 + _negatives(loss, count))
+
+
+def floor(loss: str, count: int, temperature: float) -> float:
+    """A value that no batch of ``count`` instances on the sphere can go below.
+
+    ``log(1 + K exp(-(N / (N - 1)) / tau))`` with K negatives an anchor: the loss of perfectly aligned views on a
+    regular simplex, whose similarities are all ``-1 / (N - 1)``. The simplex needs D >= N - 1 dimensions; with fewer,
+    the bound still holds and is not reached.
+
+    Parameters
+    ----------
+    loss : {"info_nce", "nt_xent"}
+    count : int
+        N, the number of instances in the batch, at least 2.
+    temperature : float
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(floor("info_nce", 3, 1.0), 4)  # log(1 + 2 exp(-3/2))
+    0.369
+    """
+    gap = count / (count - 1) / temperature
+    return float(np.log1p(_negatives(loss, count) * math.exp(-gap)))
+
+
+def _negatives(loss: str, count: int) -> int:
+    check_loss_name(loss)
+    return count - 1 if loss == "info_nce" else 2 * count - 2
+
+
+def check_loss_name(loss: str) -> None:
+    """Refuse a name that is no loss of this room."""
+    if loss not in NAMES:
+        raise InputError(f"loss got {loss!r}, expected one of {', '.join(NAMES)}")
+
+
+def _prepared(z1: Any, z2: Any, temperature: Any, on_sphere: bool) -> tuple[Any, Any, Any]:
+    """Checked inputs, on the sphere where that is asked."""
+    temperature = check_temperature(temperature)
+    z1, z2 = check_views(z1, z2, directions=on_sphere)
+    return (normalize(z1), normalize(z2), temperature) if on_sphere else (z1, z2, temperature)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, Tensor) else float(value)

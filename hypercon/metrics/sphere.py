@@ -1,0 +1,237 @@
+"""How embeddings lie on the sphere: uniformity with its exact floor, alignment, tolerance and its gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd import Tensor, logsumexp, matmul, normalize, where
+from hypercon.autograd import mean as average
+from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
+from hypercon.backend import to_host, xp
+from hypercon.errors import InputError
+from hypercon.validation import check_embeddings, check_labels, check_views
+
+
+def uniformity(z: Any, t: float = 2.0) -> Any:
+    """How evenly embeddings cover the sphere: higher is more uniform.
+
+    ``-log mean_{i != j} exp(-t |z_i - z_j|^2)``, the negative of the uniformity loss of Wang & Isola 2020 (section
+    4.1.2), as Wang & Liu 2021 plot it. On the sphere the kernel is ``exp(2t s)`` up to a constant: that of a
+    contrastive loss with temperature ``1 / (2t)``. So ``t`` is a scale, and a number without its ``t`` says little.
+
+    Parameters
+    ----------
+    z : array_like or Tensor, (N, D)
+        Embeddings; rows are put onto the sphere.
+    t : float, default 2.0
+        The kernel's sharpness, positive.
+
+    Returns
+    -------
+    float or Tensor
+        Between 0 (all in one point) and about ``-uniformity_floor(D, t)``; it may exceed that slightly, because pairs
+        of an embedding with itself are left out.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The embeddings are not (N, D) with finite, non-zero rows, or ``t`` is not positive.
+
+    Examples
+    --------
+    >>> square = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    >>> round(uniformity(square), 4)
+    4.3963
+    """
+    t = _check_sharpness(t)
+    z = normalize(check_embeddings(z, "z"))
+    count = z.shape[0]
+    exponents = 2 * t * (matmul(z, z.T) - 1)  # -t |x - y|^2 = 2t (s - 1) on the sphere
+    pairs = where(xp(raw(z)).eye(count, dtype=bool), -math.inf, exponents)
+    value = math.log(count * (count - 1)) - logsumexp(pairs)
+    return value if isinstance(value, Tensor) else float(value)
+
+
+def uniformity_floor(dim: int, t: float = 2.0) -> float:
+    """The exact minimum of the uniformity loss over all distributions on the sphere: that of the uniform one.
+
+    ``-2t + log 0F1(; D/2; t^2)`` (Wang & Isola 2020, Corollary 1). `uniformity` reports the negative of the loss, so
+    ``-uniformity_floor`` is the most it approaches with many points.
+
+    Parameters
+    ----------
+    dim : int
+        D, the number of dimensions of the embeddings, at least 2.
+    t : float, default 2.0
+
+    Returns
+    -------
+    float
+        At most 0.
+
+    Raises
+    ------
+    InputError
+        ``dim`` is less than 2, or ``t`` is not positive.
+
+    Examples
+    --------
+    >>> round(uniformity_floor(128), 4), round(uniformity_floor(3, t=1.0), 4)
+    (-3.9375, -1.4048)
+    """
+    if dim < 2:
+        raise InputError(f"dim got {dim}, expected at least 2: a sphere in one dimension is two points")
+    t = _check_sharpness(t)
+    # log of the power series 0F1(; b; x) = sum_k x^k / (k! (b)_k); its largest term lies near k = t
+    b, x = dim / 2, t * t
+    terms = [
+        k * math.log(x) - math.lgamma(k + 1) - math.lgamma(b + k) + math.lgamma(b)
+        for k in range(int(2 * t + 20 * math.sqrt(t)) + 60)
+    ]
+    return float(-2 * t + logsumexp(np.array(terms)))
+
+
+def uniformity_spectrum(z: Any, ts: Sequence[float]) -> np.ndarray:
+    """`uniformity` at several sharpnesses: which scale of the distribution is even, and which is not.
+
+    Parameters
+    ----------
+    z : array_like, (N, D)
+    ts : sequence of float
+
+    Returns
+    -------
+    ndarray, (len(ts),)
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> uniformity_spectrum(rng.normal(size=(50, 3)), [1.0, 2.0]).round(2)
+    array([1.32, 1.93])
+    """
+    return np.array([float(uniformity(to_host(raw(z)), t)) for t in ts])
+
+
+def alignment(z1: Any, z2: Any, alpha: float = 2.0) -> Any:
+    """The mean distance of positive pairs to the power ``alpha``: lower is better aligned.
+
+    ``mean_i |z1_i - z2_i|^alpha`` on the sphere (Wang & Isola 2020, section 4.1.1).
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Two views; rows are put onto the sphere.
+    alpha : float, default 2.0
+
+    Returns
+    -------
+    float or Tensor
+        Between 0 and ``2 ** alpha``.
+
+    Examples
+    --------
+    >>> alignment(np.eye(2), np.eye(2)[::-1])
+    2.0
+    """
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise InputError(f"alpha got {alpha}, expected a positive number such as 2")
+    z1, z2 = check_views(z1, z2, directions=True)
+    offset = normalize(z1) - normalize(z2)
+    squared = total(offset * offset, axis=1)
+    value = average(squared if alpha == 2 else squared ** (alpha / 2))
+    return value if isinstance(value, Tensor) else float(value)
+
+
+def tolerance(z: Any, labels: Any) -> float:
+    """The mean similarity of pairs of the same class: how close the embedding keeps what belongs together.
+
+    Wang & Liu 2021, eq. 11, as their Table 1 reports it: the mean over same-class pairs (i != j), not over all pairs.
+    All points in one place have tolerance 1, so it means little alone; see `tolerance_gap`.
+
+    Parameters
+    ----------
+    z : array_like, (N, D)
+        Embeddings; rows are put onto the sphere.
+    labels : array_like of int, (N,)
+
+    Returns
+    -------
+    float
+        Between -1 and 1.
+
+    Raises
+    ------
+    InputError, DtypeError
+        Bad embeddings or labels, or no two embeddings share a class.
+
+    Examples
+    --------
+    >>> tolerance(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), [0, 0, 1])
+    1.0
+    """
+    return _class_similarities(z, labels)[0]
+
+
+def tolerance_gap(z: Any, labels: Any) -> float:
+    """Mean similarity of same-class pairs minus that of other-class pairs.
+
+    A direction common to all embeddings raises every similarity, and with it `tolerance`; the gap does not move.
+
+    Parameters
+    ----------
+    z : array_like, (N, D)
+        Embeddings; rows are put onto the sphere.
+    labels : array_like of int, (N,)
+
+    Returns
+    -------
+    float
+        Between -2 and 2; 0 where classes play no role.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `tolerance`, or there is only one class.
+
+    Examples
+    --------
+    >>> tolerance_gap(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), [0, 0, 1])
+    1.0
+    """
+    same, other = _class_similarities(z, labels)
+    if math.isnan(other):
+        raise InputError(
+            "labels: all embeddings are of one class, expected at least two classes for a gap between them"
+        )
+    return same - other
+
+
+def _class_similarities(z: Any, labels: Any) -> tuple[float, float]:
+    """Mean similarity of same-class pairs and of other-class pairs (nan where there are none)."""
+    z = to_host(raw(normalize(check_embeddings(z, "z")))).astype(np.float64)
+    classes = check_labels(labels, len(z))
+    # sums over classes instead of all pairs: |sum of a class|^2 is the sum of its pairs' similarities, self-pairs
+    # included
+    names, index = np.unique(classes, return_inverse=True)
+    counts = np.bincount(index)
+    sums = np.zeros((len(names), z.shape[1]))
+    np.add.at(sums, index, z)
+    lengths = float((z * z).sum())
+    within = float((sums * sums).sum()) - lengths
+    everything = float(z.sum(axis=0) @ z.sum(axis=0)) - lengths
+    same_pairs = int((counts * (counts - 1)).sum())
+    other_pairs = len(z) * (len(z) - 1) - same_pairs
+    if same_pairs == 0:
+        raise InputError("labels: no two embeddings share a class, expected at least one pair of the same class")
+    return within / same_pairs, (everything - within) / other_pairs if other_pairs else math.nan
+
+
+def _check_sharpness(t: float) -> float:
+    if not (math.isfinite(t) and t > 0):
+        raise InputError(f"t got {t}, expected a positive number such as 2")
+    return float(t)

@@ -1,0 +1,198 @@
+"""Encoders: a backbone whose features h are kept, and a projection head that puts z on the sphere for the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd import no_grad, tensor
+from hypercon.backend import to_host
+from hypercon.errors import InputError
+from hypercon.nn.layers import (
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    Module,
+    Normalize,
+    ReLU,
+    Sequential,
+)
+
+
+class Encoder(Module):
+    """Images to unit vectors: ``z = head(backbone(x))``.
+
+    Attributes
+    ----------
+    backbone : Module
+        Images to features h, which classifiers use afterwards.
+    head : Module
+        Features to z on the unit sphere, which the loss sees.
+    recipe : dict
+        The name and arguments that `build` makes the same architecture from.
+    """
+
+    def __init__(self, backbone: Module, head: Module, recipe: dict[str, Any]) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.recipe = recipe
+
+    def __call__(self, x: Any) -> Any:
+        return self.head(self.backbone(x))
+
+    def embed(self, images: np.ndarray, *, batch_size: int = 500) -> tuple[np.ndarray, np.ndarray]:
+        """Features and embeddings of images, in evaluation mode and without recording.
+
+        Parameters
+        ----------
+        images : ndarray, (N, C, H, W)
+        batch_size : int, default 500
+            Images at a time; it changes memory, not results.
+
+        Returns
+        -------
+        h : ndarray, (N, F)
+        z : ndarray, (N, D)
+            Rows of length 1.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            with no_grad():
+                parts = []
+                for start in range(0, len(images), batch_size):
+                    h = self.backbone(tensor(images[start : start + batch_size], device=self.device))
+                    parts.append((to_host(h.data), to_host(self.head(h).data)))
+        finally:
+            self.train(was_training)
+        h, z = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return h, z
+
+
+def mlp(
+    shape: Sequence[int], *, widths: Sequence[int] = (256, 256), dim: int = 64, rng: np.random.Generator
+) -> Encoder:
+    """A multilayer perceptron for small images.
+
+    Parameters
+    ----------
+    shape : (C, H, W)
+        Of one image.
+    widths : sequence of int, default (256, 256)
+        Of the hidden layers; the last is that of h.
+    dim : int, default 64
+        D, of the embedding z.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Encoder
+
+    Examples
+    --------
+    >>> encoder = mlp((1, 8, 8), rng=np.random.default_rng(0))
+    >>> h, z = encoder.embed(np.zeros((3, 1, 8, 8), np.float32))
+    >>> h.shape, z.shape
+    ((3, 256), (3, 64))
+    """
+    _check_sizes("widths", widths)
+    layers: list[Module] = [Flatten()]
+    inputs = int(np.prod(shape))
+    for width in widths:
+        layers += [Linear(inputs, width, bias=False, rng=rng), BatchNorm(width), ReLU()]
+        inputs = width
+    recipe = {"name": "mlp", "shape": list(shape), "widths": list(widths), "dim": dim}
+    return Encoder(Sequential(*layers), projection_head(inputs, dim, rng=rng), recipe)
+
+
+def cnn(
+    shape: Sequence[int],
+    *,
+    widths: Sequence[int] = (32, 64, 128),
+    strides: Sequence[int] = (1, 2, 2),
+    dim: int = 64,
+    rng: np.random.Generator,
+) -> Encoder:
+    """A small convolutional network: 3x3 convolutions with batch normalisation and ReLU, then the average over the
+    image.
+
+    Parameters
+    ----------
+    shape : (C, H, W)
+        Of one image.
+    widths : sequence of int, default (32, 64, 128)
+        Kernels of each convolution; the last is the width of h.
+    strides : sequence of int, default (1, 2, 2)
+        Of each convolution.
+    dim : int, default 64
+        D, of the embedding z.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Encoder
+
+    Examples
+    --------
+    >>> encoder = cnn((1, 28, 28), widths=(8, 16), strides=(2, 2), rng=np.random.default_rng(0))
+    >>> encoder.embed(np.zeros((3, 1, 28, 28), np.float32))[1].shape
+    (3, 64)
+    """
+    _check_sizes("widths", widths)
+    _check_sizes("strides", strides)
+    if len(widths) != len(strides):
+        raise InputError(
+            f"widths and strides got {len(widths)} and {len(strides)} numbers, expected one stride for each width"
+        )
+    layers: list[Module] = []
+    channels = shape[0]
+    for width, stride in zip(widths, strides, strict=True):
+        layers += [Conv2d(channels, width, stride=stride, rng=rng), BatchNorm(width), ReLU()]
+        channels = width
+    layers.append(GlobalAveragePool())
+    recipe = {"name": "cnn", "shape": list(shape), "widths": list(widths), "strides": list(strides), "dim": dim}
+    return Encoder(Sequential(*layers), projection_head(channels, dim, rng=rng), recipe)
+
+
+def projection_head(features: int, dim: int, *, rng: np.random.Generator) -> Sequential:
+    """Two layers onto the sphere, ending in batch normalisation without scale and shift.
+
+    That end centres the embeddings. Without it a small ReLU network starts with all of them in a narrow cone, where a
+    small temperature spends its gradient, and the small-temperature half of every curve comes out reversed.
+
+    Parameters
+    ----------
+    features : int
+        Width of h.
+    dim : int
+        D, of the embedding z, at least 2.
+    rng : numpy.random.Generator
+    """
+    if dim < 2:
+        raise InputError(f"dim got {dim}, expected at least 2: the sphere needs a direction to turn to")
+    return Sequential(
+        Linear(features, features, bias=False, rng=rng),
+        BatchNorm(features),
+        ReLU(),
+        Linear(features, dim, bias=False, rng=rng),
+        BatchNorm(dim, affine=False),
+        Normalize(),
+    )
+
+
+def build(recipe: dict[str, Any], *, rng: np.random.Generator) -> Encoder:
+    """The encoder that a recipe describes, freshly initialised."""
+    makers = {"mlp": mlp, "cnn": cnn}
+    arguments = {key: value for key, value in recipe.items() if key != "name"}
+    if recipe.get("name") not in makers:
+        raise InputError(f"encoder recipe got name {recipe.get('name')!r}, expected one of {', '.join(makers)}")
+    return makers[recipe["name"]](arguments.pop("shape"), **arguments, rng=rng)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not sizes or any(size < 1 for size in sizes):
+        raise InputError(f"{name} got {tuple(sizes)}, expected at least one positive whole number")

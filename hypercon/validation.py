@@ -1,0 +1,82 @@
+"""What counts as good input to losses and metrics, and what is said about the rest.
+
+Every check returns what it was given in usable form, or raises an error that names the argument.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd import Tensor
+from hypercon.backend import Array, check_one_device, is_array, to_host, xp
+from hypercon.errors import DtypeError, InputError
+
+
+def check_temperature(temperature: Any) -> Any:
+    """A positive finite number, or a tensor holding one."""
+    value = temperature.data if isinstance(temperature, Tensor) else temperature
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DtypeError(f"temperature got {value!r}, expected a positive number such as 0.2") from None
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"temperature got {number:g}, expected a positive finite number such as 0.2")
+    return temperature if isinstance(temperature, Tensor) else number
+
+
+def check_embeddings(z: Any, name: str, *, directions: bool = True) -> Any:
+    """Rows of finite floats, (N, D) with N >= 2; with ``directions`` none of them zero."""
+    if not isinstance(z, Tensor):
+        z = z if is_array(z) else np.asarray(z)
+        if z.dtype.kind in "biu":
+            z = z.astype(np.float64)
+    data = z.data if isinstance(z, Tensor) else z
+    if data.dtype.kind != "f":
+        raise DtypeError(f"{name} got an array of {data.dtype}, expected floats")
+    if data.ndim != 2:
+        raise InputError(f"{name} got shape {data.shape}, expected (N, D): one embedding a row")
+    if data.shape[0] < 2:
+        raise InputError(f"{name} got {data.shape[0]} row(s), expected at least 2: a contrastive loss needs a negative")
+    if data.shape[1] < 1:
+        raise InputError(f"{name} got shape {data.shape}, expected at least one dimension a row")
+    m = xp(data)
+    _refuse_rows(
+        ~m.isfinite(data).all(axis=1), name, "is not finite: look for a learning rate too large, or a log of 0"
+    )
+    if directions:
+        zero = ~data.astype(bool).any(axis=1)
+        _refuse_rows(
+            zero, name, "is all zeros and has no direction: an encoder ending in ReLU does this; end it in a Linear"
+        )
+    return z
+
+
+def check_views(z1: Any, z2: Any, *, directions: bool) -> tuple[Any, Any]:
+    """Two views of one batch: embeddings of one shape on one device."""
+    z1 = check_embeddings(z1, "z1", directions=directions)
+    z2 = check_embeddings(z2, "z2", directions=directions)
+    if z1.shape != z2.shape:
+        raise InputError(
+            f"z1 and z2 got shapes {z1.shape} and {z2.shape}, expected one shape: row i of both is the same instance"
+        )
+    check_one_device("the loss", [z.data if isinstance(z, Tensor) else z for z in (z1, z2)])
+    return z1, z2
+
+
+def check_labels(labels: Any, count: int, name: str = "labels") -> np.ndarray:
+    """One whole number for each of ``count`` rows, as a NumPy array."""
+    array = to_host(labels.data if isinstance(labels, Tensor) else labels)
+    if array.shape != (count,):
+        raise InputError(f"{name} got shape {array.shape}, expected ({count},): one label for each embedding")
+    if array.dtype.kind not in "biu":
+        raise DtypeError(f"{name} got {array.dtype}, expected whole numbers: number the classes 0, 1, 2, ...")
+    return array
+
+
+def _refuse_rows(bad: Array, name: str, what: str) -> None:
+    if bool(bad.any()):
+        first = int(bad.argmax())
+        raise InputError(f"{name}: row {first} {what} ({int(bad.sum())} of {len(bad)} rows)")
