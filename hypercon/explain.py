@@ -96,10 +96,10 @@ class Explanation:
     def __repr__(self) -> str:
         lines = [
             f"{self.kind} at temperature {self.temperature:g}: "
-            f"{len(self.per_anchor)} anchors, {_negatives(self)} negatives each",
+            f"{len(self.per_anchor)} anchors, {self.negatives} negatives each",
             f"  loss                 {self.loss:.4f}   between floor {self.floor:.4f} and chance {self.chance:.4f}",
             f"  information          {self.information:.4f}   nats at least",
-            f"  effective negatives  {self.effective_negatives.mean():.1f} of {_negatives(self)}",
+            f"  effective negatives  {self.effective_negatives.mean():.1f} of {self.negatives}",
             f"  coupling             {self.coupling.mean():.4f}   1 = the positive is not found yet, 0 = done",
         ]
         if self.false_negative_share is not None:
@@ -107,6 +107,11 @@ class Explanation:
                 f"  false negatives      {self.false_negative_share.mean():.1%} of the push falls on the own class"
             )
         return "\n".join(lines)
+
+    @property
+    def negatives(self) -> int:
+        """How many negatives each anchor has."""
+        return round(math.exp(self.chance)) - 1
 
     def hardest(self, anchor: int, k: int = 5) -> list[tuple[int, float, float]]:
         """The ``k`` negatives that an anchor pushes most.
@@ -129,10 +134,15 @@ class Explanation:
         """
         if not -len(self.hardness) <= anchor < len(self.hardness):
             raise InputError(f"anchor got {anchor}, expected 0 to {len(self.hardness) - 1}")
-        if not 1 <= k <= _negatives(self):
-            raise InputError(f"k got {k}, expected 1 to {_negatives(self)}, the number of negatives")
-        order = np.argsort(-self.hardness[anchor], kind="stable")[:k]
-        return [(int(j), float(self.similarities[anchor, j]), float(self.hardness[anchor, j])) for j in order]
+        if not 1 <= k <= self.negatives:
+            raise InputError(f"k got {k}, expected 1 to {self.negatives}, the number of negatives")
+        similarities, weights = self.similarities[anchor], self.hardness[anchor]
+        # by similarity: at a small temperature most weights round to 0, as the positive's is. An anchor's own row and
+        # its positive are those that stand for its own instance
+        count = len(self._inputs[0])
+        own = np.arange(len(similarities)) % count == anchor % count
+        order = np.argsort(np.where(own, math.inf, -similarities), kind="stable")[:k]
+        return [(int(j), float(similarities[j]), float(weights[j])) for j in order]
 
     def verify(self) -> dict[str, float]:
         """Compare the closed-form gradients with autograd's and with finite differences, in float64.
@@ -145,7 +155,10 @@ class Explanation:
             ``"formula_autograd"``, ``"formula_differences"``, ``"autograd_differences"``: the largest absolute
             difference between the two, over ``grad_z1``, ``grad_z2`` and ``grad_temperature``, divided by the largest
             entry of the gradient. Differences are Richardson-extrapolated along 8 random directions, each divided by
-            the gradient's length.
+            the gradient's length. Every embedding is measured in its own length and the temperature in itself, so
+            that no unit outweighs another. A gradient less than a hundredth of the forces it is the balance of (all
+            embeddings in one place, or every positive far ahead) is not divided by itself but by that hundredth:
+            differences show no more of it.
 
         Examples
         --------
@@ -156,24 +169,30 @@ class Explanation:
         """
         z1, z2 = (z.astype(np.float64) for z in self._inputs)
         point = [z1, z2, np.asarray(self.temperature)]
+        units = [_lengths(z1, self._on_sphere), _lengths(z2, self._on_sphere), point[2]]
 
         def f(a: Any, b: Any, tau: Any) -> Any:
             return from_definition(a, b, temperature=tau, loss=self.kind, normalize=self._on_sphere)
 
         again = explain(z1, z2, temperature=self.temperature, loss=self.kind, normalize=self._on_sphere)
-        formula = _flat([again.grad_z1, again.grad_z2, np.asarray(again.grad_temperature)])
-        autograd = _flat(value_and_grad(f, argnums=(0, 1, 2))(*point)[1])
-        largest, length = np.abs(formula).max(), np.linalg.norm(formula)
+        formula = _flat([again.grad_z1, again.grad_z2, again.grad_temperature], units)
+        autograd = _flat(value_and_grad(f, argnums=(0, 1, 2))(*point)[1], units)
+        logits = max(np.abs(again.similarities).max() / self.temperature, np.finfo(float).tiny)
+        smallest = 1e-2 * logits / len(again.similarities)
+        largest, length = max(np.abs(formula).max(), smallest), max(np.linalg.norm(formula), smallest)
+        step = 2e-3 / max(1.0, logits)  # small against the logits, of which the loss is a smooth function
         rng = np.random.default_rng(0)
-        slopes = []
+        errors = []
         for _ in range(8):
-            direction = [rng.standard_normal(p.shape) for p in point]
-            direction[2] = direction[2] * self.temperature  # the temperature moves in proportion to itself
-            slopes.append((_flat(direction), _richardson(f, point, direction)))
+            d = [rng.standard_normal(p.shape) / math.sqrt(p.shape[-1] if p.shape else 1) for p in point]
+            slope = _richardson(f, point, [part * unit for part, unit in zip(d, units, strict=True)], step)
+            flat = _flat(d)
+            errors.append([abs(g @ flat - slope) / (length * np.linalg.norm(flat)) for g in (formula, autograd)])
+        by_formula, by_autograd = np.max(errors, axis=0)
         return {
             "formula_autograd": float(np.abs(formula - autograd).max() / largest),
-            "formula_differences": float(max(abs(formula @ d - s) / (length * np.linalg.norm(d)) for d, s in slopes)),
-            "autograd_differences": float(max(abs(autograd @ d - s) / (length * np.linalg.norm(d)) for d, s in slopes)),
+            "formula_differences": float(by_formula),
+            "autograd_differences": float(by_autograd),
         }
 
 
@@ -273,15 +292,17 @@ def _false_negative_share(hardness: np.ndarray, labels: Any, count: int) -> np.n
     return (hardness * (classes[:, None] == classes[None, :])).sum(axis=1)
 
 
-def _negatives(explanation: Explanation) -> int:
-    return round(math.exp(explanation.chance)) - 1
+def _lengths(z: np.ndarray, each: bool) -> np.ndarray:
+    """The length of each row, (N, 1), or their quadratic mean where rows may be zero."""
+    lengths = np.linalg.norm(z, axis=1, keepdims=True)
+    return lengths if each else np.full_like(lengths, math.sqrt((lengths**2).mean()))
 
 
-def _flat(arrays: Any) -> np.ndarray:
-    return np.concatenate([np.ravel(a) for a in arrays])
+def _flat(arrays: Any, units: Any = (1.0, 1.0, 1.0)) -> np.ndarray:
+    return np.concatenate([np.ravel(a * unit) for a, unit in zip(arrays, units, strict=True)])
 
 
-def _richardson(f: Callable[..., Any], point: list[np.ndarray], direction: list[np.ndarray]) -> float:
+def _richardson(f: Callable[..., Any], point: list[np.ndarray], direction: list[np.ndarray], h: float) -> float:
     """The slope of f along a direction, from four values: central differences at h and h / 2, their h^2 terms
     cancelled."""
 
@@ -290,5 +311,4 @@ def _richardson(f: Callable[..., Any], point: list[np.ndarray], direction: list[
         behind = f(*(p - h * d for p, d in zip(point, direction, strict=True)))
         return float(ahead - behind) / (2 * h)
 
-    h = 1e-4
     return (4 * central(h / 2) - central(h)) / 3

@@ -66,7 +66,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         reason = "it holds Python objects" if "pickle" in str(error).lower() else str(error)
     raise DataError(f"{path}: not an .npz file of plain arrays ({reason}); save one with np.savez")
 

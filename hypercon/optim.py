@@ -101,6 +101,8 @@ class Adam(Optimizer):
         super().__init__(parameters, rate)
         if not all(0 <= beta < 1 for beta in betas):
             raise InputError(f"betas got {betas}, expected two numbers in [0, 1)")
+        if not 0 <= weight_decay < math.inf:
+            raise InputError(f"weight_decay got {weight_decay}, expected 0 or more")
         self.betas = betas
         self.eps = eps
         self.weight_decay = weight_decay
@@ -141,6 +143,8 @@ def cosine(rate: float, steps: int, *, warmup: int = 0) -> Schedule:
     >>> at(0), round(at(50), 6), round(at(100), 6)
     (1.0, 0.5, 0.0)
     """
+    if not (math.isfinite(rate) and rate > 0):
+        raise InputError(f"cosine got rate {rate}, expected a positive number such as 1e-3")
     if steps < 1 or not 0 <= warmup < steps:
         raise InputError(f"cosine got {steps} steps with {warmup} of warm-up, expected 0 <= warmup < steps")
 

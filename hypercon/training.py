@@ -13,10 +13,12 @@ import numpy as np
 
 from hypercon import losses
 from hypercon.autograd import tensor
-from hypercon.data import batches
+from hypercon.backend import xp
+from hypercon.data.batching import batches, check_batch_size
 from hypercon.errors import InputError, TrainingError
 from hypercon.nn import Encoder
 from hypercon.optim import Optimizer
+from hypercon.validation import check_temperature
 
 
 class TwoViews(Protocol):
@@ -104,7 +106,7 @@ def fit(
     InputError
         The arguments do not fit each other.
     TrainingError
-        The loss is no longer finite.
+        The embeddings or the loss are no longer finite; the weights are those of the step before.
 
     Examples
     --------
@@ -122,6 +124,7 @@ def fit(
     objective = _objective(loss, temperature)
     if epochs < 1:
         raise InputError(f"epochs got {epochs}, expected at least 1")
+    check_batch_size(batch_size, len(images))
     history = History(batch_size=batch_size)
     total = epochs * (len(images) // batch_size)
     note = _bounds_note(loss, batch_size, temperature)
@@ -130,10 +133,7 @@ def fit(
         start = time.perf_counter()
         for _ in range(epochs):
             for chosen in batches(len(images), batch_size, rng=rng):
-                value = _step(encoder, images[chosen], objective, optimizer, augment, rng)
-                if not math.isfinite(value):
-                    raise TrainingError(f"the loss became {value} at step {history.steps}: use a smaller learning rate")
-                history.losses.append(value)
+                history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
                 history.seconds = time.perf_counter() - start
                 bar.update(1)
                 bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
@@ -148,14 +148,22 @@ def _step(
     optimizer: Optimizer,
     augment: TwoViews,
     rng: np.random.Generator,
+    number: int,
 ) -> float:
     """One step; both views go through the encoder as one batch, so that batch normalisation sees them alike."""
     views = np.concatenate(augment.two_views(images, rng=rng))
     z = encoder(tensor(views, device=encoder.device))
+    _check_finite("the embeddings are", z, number)
     value = objective(z[: len(images)], z[len(images) :])
+    _check_finite("the loss is", value, number)
     value.backward()
     optimizer.step()
     return float(value)
+
+
+def _check_finite(what: str, value: Any, number: int) -> None:
+    if not bool(xp(value.data).isfinite(value.data).all()):
+        raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 
 def _objective(loss: str | Callable[[Any, Any], Any], temperature: float | None) -> Callable[[Any, Any], Any]:
@@ -168,7 +176,7 @@ def _objective(loss: str | Callable[[Any, Any], Any], temperature: float | None)
     losses.infonce.check_loss_name(loss)
     if temperature is None:
         raise InputError(f'loss "{loss}" needs a temperature, for example temperature=0.2')
-    return partial(getattr(losses, loss), temperature=temperature)
+    return partial(getattr(losses, loss), temperature=check_temperature(temperature))
 
 
 def _bounds_note(loss: Any, batch_size: int, temperature: float | None) -> str:

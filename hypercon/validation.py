@@ -19,16 +19,18 @@ def check_temperature(temperature: Any) -> Any:
     """A positive finite number, or a tensor holding one."""
     value = temperature.data if isinstance(temperature, Tensor) else temperature
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        if isinstance(value, str | bytes):  # float() would read "0.2" as a number
+            raise TypeError
+        number = float(value.item() if is_array(value) else value)
+    except (TypeError, ValueError, OverflowError):
         raise DtypeError(f"temperature got {value!r}, expected a positive number such as 0.2") from None
     if not (math.isfinite(number) and number > 0):
         raise InputError(f"temperature got {number:g}, expected a positive finite number such as 0.2")
     return temperature if isinstance(temperature, Tensor) else number
 
 
-def check_embeddings(z: Any, name: str, *, directions: bool = True) -> Any:
-    """Rows of finite floats, (N, D) with N >= 2; with ``directions`` none of them zero."""
+def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int = 2) -> Any:
+    """At least ``least`` rows of finite floats, (N, D); with ``directions`` none of them zero."""
     if not isinstance(z, Tensor):
         z = z if is_array(z) else np.asarray(z)
         if z.dtype.kind in "biu":
@@ -38,8 +40,9 @@ def check_embeddings(z: Any, name: str, *, directions: bool = True) -> Any:
         raise DtypeError(f"{name} got an array of {data.dtype}, expected floats")
     if data.ndim != 2:
         raise InputError(f"{name} got shape {data.shape}, expected (N, D): one embedding a row")
-    if data.shape[0] < 2:
-        raise InputError(f"{name} got {data.shape[0]} row(s), expected at least 2: a contrastive loss needs a negative")
+    if data.shape[0] < least:
+        reason = ": one embedding alone has no pair" if least == 2 else ""
+        raise InputError(f"{name} got {data.shape[0]} row(s), expected at least {least}{reason}")
     if data.shape[1] < 1:
         raise InputError(f"{name} got shape {data.shape}, expected at least one dimension a row")
     m = xp(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypercon.errors import InputError
+from hypercon.errors import DtypeError, InputError
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,16 @@ class Augmentation:
         -------
         ndarray, (N, C, H, W)
             float32 in [0, 1]; the images themselves are left as they are.
+
+        Raises
+        ------
+        InputError, DtypeError
+            The images have another shape, or are no floats.
         """
         if images.ndim != 4:
             raise InputError(f"images got shape {images.shape}, expected (N, C, H, W)")
+        if images.dtype.kind != "f":
+            raise DtypeError(f"images got {images.dtype}, expected floats in [0, 1]: divide by the brightest value")
         views = np.asarray(images, dtype=np.float32)
         if self.flip or self.shift or self.rotation or self.scale != (1.0, 1.0):
             views = _resample(views, *self._window(len(images), rng))
@@ -122,7 +129,8 @@ class Augmentation:
     def _window(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """For each image the matrix from view to image coordinates, and the window's centre.
 
-        Coordinates are (row, column) from -1 to 1 over the image. Shapes (N, 2, 2) and (N, 2).
+        Coordinates are (row, column) in pixels from the middle, but the centre's run from -1 to 1 over the image.
+        Shapes (N, 2, 2) and (N, 2).
         """
         size = rng.uniform(*self.scale, count)
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, count))
@@ -148,9 +156,11 @@ class Augmentation:
 
 
 def mild(*, flip: bool = False) -> Augmentation:
-    """Views under which an image stays recognisable as itself: small shifts, 75 to 100 % windows, light and noise.
+    """Views under which an image stays recognisable as itself: 90 to 100 % windows, a little light and noise.
 
-    With strong crops a small network cannot tell instances apart, and the temperature acts on something else.
+    Only then can a network tell instances apart, and the temperature decides what becomes of their neighbours. With
+    strong crops a small network never gets there: views of one image lie as far apart as images of one class, a small
+    temperature spends its push on that, and its embeddings come out less uniform instead of more.
 
     Parameters
     ----------
@@ -161,7 +171,7 @@ def mild(*, flip: bool = False) -> Augmentation:
     -------
     Augmentation
     """
-    return Augmentation(shift=0.05, scale=(0.75, 1.0), flip=flip, brightness=0.1, contrast=0.2, noise=0.05)
+    return Augmentation(scale=(0.9, 1.0), flip=flip, brightness=0.1, noise=0.03)
 
 
 def _per_image(values: np.ndarray) -> np.ndarray:
@@ -172,18 +182,18 @@ def _resample(images: np.ndarray, matrix: np.ndarray, centre: np.ndarray) -> np.
     """Each image read at ``matrix @ (row, column) + centre``, between the pixels bilinearly and black outside."""
     count, channels, height, width = images.shape
     half = np.array([height, width]) / 2
-    rows, columns = ((np.arange(n) + 0.5) * 2 / n - 1 for n in (height, width))  # pixel centres
+    rows, columns = (np.arange(n) + 0.5 - n / 2 for n in (height, width))  # pixel centres: a turn is one in any shape
     at = []
     for axis in (0, 1):
         place = matrix[:, axis, 0, None, None] * rows[:, None] + matrix[:, axis, 1, None, None] * columns
-        place = (place + centre[:, axis, None, None] + 1) * half[axis] - 0.5  # in pixels
+        place += (centre[:, axis, None, None] + 1) * half[axis] - 0.5  # from the first pixel's centre
         # one black pixel is laid around the image; whatever lies further out reads there
         at.append(np.clip(place + 1, 0, images.shape[2 + axis] + 1).astype(np.float32))
     padded = np.zeros((count, height + 2, width + 2, channels), np.float32)
     padded[:, 1:-1, 1:-1] = images.transpose(0, 2, 3, 1)
     pixels = padded.reshape(-1, channels)
     top, left = (np.minimum(place.astype(np.int64), n) for place, n in zip(at, (height, width), strict=True))
-    down, right = ((place - start)[..., None] for place, start in zip(at, (top, left), strict=True))
+    down, right = ((place - start.astype(np.float32))[..., None] for place, start in zip(at, (top, left), strict=True))
     corner = (np.arange(count)[:, None, None] * (height + 2) + top) * (width + 2) + left
     upper = pixels[corner] * (1 - right) + pixels[corner + 1] * right
     corner += width + 2

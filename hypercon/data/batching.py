@@ -34,7 +34,12 @@ def batches(count: int, batch_size: int, *, rng: np.random.Generator) -> Iterato
     >>> [len(b) for b in batches(10, 4, rng=np.random.default_rng(0))]
     [4, 4]
     """
-    if not 2 <= batch_size <= count:
-        raise InputError(f"batch_size got {batch_size}, expected 2 to {count}, the number of images")
+    check_batch_size(batch_size, count)
     order = rng.permutation(count)
     return (order[start : start + batch_size] for start in range(0, count - batch_size + 1, batch_size))
+
+
+def check_batch_size(batch_size: int, count: int) -> None:
+    """Refuse a batch without a negative, and one larger than the data set."""
+    if not 2 <= batch_size <= count:
+        raise InputError(f"batch_size got {batch_size}, expected 2 to {count}, the number of images")

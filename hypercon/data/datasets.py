@@ -189,6 +189,8 @@ def _load_file(path: Path, seed: int) -> tuple[Dataset, Dataset]:
         if (labels is None) != (test_labels is None):
             raise DataError(f"{path}: labels for one part only; give both labels and test_labels, or neither")
     else:
+        if len(images) < 2:
+            raise DataError(f"{path}: one image and no test_images; expected at least two images, to hold one out")
         order = np.random.default_rng(seed).permutation(len(images))
         held_out = max(1, len(images) // 10)
         test, train = order[:held_out], np.sort(order[held_out:])
@@ -196,6 +198,8 @@ def _load_file(path: Path, seed: int) -> tuple[Dataset, Dataset]:
         labels, test_labels = (labels[train], labels[test]) if labels is not None else (None, None)
     classes = None
     if labels is not None and test_labels is not None:
+        if (labels.dtype.kind == "U") != (test_labels.dtype.kind == "U"):
+            raise DataError(f"{path}: names for one part and whole numbers for the other; label both alike")
         names, numbers = np.unique(np.concatenate([labels, test_labels]), return_inverse=True)
         if len(np.unique(labels)) < 2:
             raise DataError(f"{path}: labels name one class, expected at least two; leave labels out to go without")

@@ -75,8 +75,8 @@ SMALL_IMAGE = 16  # pixels a side; below, a convolution has little to slide over
 _PLANS = {
     "small": Plan(partial(mlp, widths=(256, 256), dim=64), "mlp 256-256, head 256-64", steps=320, rate=2e-3),
     "large": Plan(
-        partial(cnn, widths=(32, 64, 128), strides=(2, 2, 2), dim=64),
-        "cnn 32-64-128, head 128-64",
+        partial(cnn, widths=(16, 32, 64), strides=(2, 2, 2), dim=64),
+        "cnn 16-32-64, head 64-64",
         steps=368,
         rate=2e-3,
     ),

@@ -18,8 +18,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hypercon.autograd import (
     Tensor,
     concatenate,
@@ -240,11 +238,16 @@ def chance(loss: str, count: int) -> float:
     ----------
     loss : {"info_nce", "nt_xent"}
     count : int
-        N, the number of instances in the batch.
+        N, the number of instances in the batch, at least 2.
 
     Returns
     -------
     float
+
+    Raises
+    ------
+    InputError
+        The loss has another name, or ``count`` is less than 2.
 
     Examples
     --------
@@ -272,17 +275,25 @@ def floor(loss: str, count: int, temperature: float) -> float:
     -------
     float
 
+    Raises
+    ------
+    InputError, DtypeError
+        As `chance`, or the temperature is not positive.
+
     Examples
     --------
     >>> round(floor("info_nce", 3, 1.0), 4)  # log(1 + 2 exp(-3/2))
     0.369
     """
-    gap = count / (count - 1) / temperature
-    return float(np.log1p(_negatives(loss, count) * math.exp(-gap)))
+    negatives = _negatives(loss, count)
+    gap = count / (count - 1) / float(check_temperature(temperature))
+    return math.log1p(negatives * math.exp(-gap))
 
 
 def _negatives(loss: str, count: int) -> int:
     check_loss_name(loss)
+    if count < 2:
+        raise InputError(f"count got {count}, expected at least 2: a contrastive loss needs a negative")
     return count - 1 if loss == "info_nce" else 2 * count - 2
 
 

@@ -48,10 +48,11 @@ def knn_accuracy(z: Any, labels: Any, test_z: Any, test_labels: Any, *, k: int =
     classes, index = np.unique(labels, return_inverse=True)
     similarities = normalize(test_z) @ normalize(z).T
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-    votes = np.zeros((len(test_z), len(classes)))
+    votes = np.zeros((len(test_z), len(classes)), dtype=np.int64)
     for rank in range(k):
-        # a vote counts 1 and a little more the nearer it is, too little to overrule another vote
-        votes[np.arange(len(test_z)), index[nearest[:, rank]]] += 1 + 0.5 ** (rank + 2) / k
+        # a vote counts k + 1; a class's nearest one more the nearer it is, too little to overrule another vote
+        voted = np.arange(len(test_z)), index[nearest[:, rank]]
+        votes[voted] += k + 1 + np.where(votes[voted] == 0, k - rank, 0)
     return float((classes[votes.argmax(axis=1)] == test_labels).mean())
 
 
@@ -119,19 +120,26 @@ def few_labels(labels: Any, per_class: int, *, rng: np.random.Generator) -> np.n
     ndarray of int
         A class with fewer members gives all it has.
 
+    Raises
+    ------
+    InputError, DtypeError
+        ``per_class`` is less than 1, or the labels are no row of whole numbers.
+
     Examples
     --------
     >>> few_labels([0, 0, 0, 1], 2, rng=np.random.default_rng(0)).tolist()
     [2, 0, 3]
     """
-    array = np.asarray(labels)
+    if per_class < 1:
+        raise InputError(f"per_class got {per_class}, expected at least 1")
+    array = check_labels(labels, len(labels))
     return np.concatenate([rng.permutation(np.flatnonzero(array == c))[:per_class] for c in np.unique(array)])
 
 
 def _checked(z: Any, labels: Any, test_z: Any, test_labels: Any, directions: bool = True) -> tuple[np.ndarray, ...]:
     """Embeddings as float64 arrays of one width, and their labels."""
     z, test_z = (
-        to_host(raw(check_embeddings(part, name, directions=directions))).astype(np.float64)
+        to_host(raw(check_embeddings(part, name, directions=directions, least=1))).astype(np.float64)
         for part, name in ((z, "z"), (test_z, "test_z"))
     )
     if z.shape[1] != test_z.shape[1]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import Tensor, logsumexp, matmul, normalize, where
+from hypercon.autograd import Tensor, logsumexp, matmul, norm, normalize, where
 from hypercon.autograd import mean as average
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
@@ -133,6 +133,11 @@ def alignment(z1: Any, z2: Any, alpha: float = 2.0) -> Any:
     float or Tensor
         Between 0 and ``2 ** alpha``.
 
+    Raises
+    ------
+    InputError, DtypeError
+        The views are not (N, D) of one shape with finite, non-zero rows, or ``alpha`` is not positive.
+
     Examples
     --------
     >>> alignment(np.eye(2), np.eye(2)[::-1])
@@ -142,8 +147,8 @@ def alignment(z1: Any, z2: Any, alpha: float = 2.0) -> Any:
         raise InputError(f"alpha got {alpha}, expected a positive number such as 2")
     z1, z2 = check_views(z1, z2, directions=True)
     offset = normalize(z1) - normalize(z2)
-    squared = total(offset * offset, axis=1)
-    value = average(squared if alpha == 2 else squared ** (alpha / 2))
+    # a length has a derivative where two views coincide; the root of its square has none
+    value = average(total(offset * offset, axis=1) if alpha == 2 else norm(offset, axis=1) ** alpha)
     return value if isinstance(value, Tensor) else float(value)
 
 
@@ -180,7 +185,9 @@ def tolerance(z: Any, labels: Any) -> float:
 def tolerance_gap(z: Any, labels: Any) -> float:
     """Mean similarity of same-class pairs minus that of other-class pairs.
 
-    A direction common to all embeddings raises every similarity, and with it `tolerance`; the gap does not move.
+    A direction common to all embeddings raises every similarity, and with it `tolerance`. What it adds to all alike
+    cancels in the gap. What it takes does not: if it holds the share a of every embedding's squared length, the rest
+    keeps 1 - a, and so does the gap, while tolerance goes from T to a + (1 - a) T.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ class Encoder(Module):
         z : ndarray, (N, D)
             Rows of length 1.
         """
-        was_training = self.training
+        modes = [(module, module.training) for _, module in self.modules()]  # a part may be frozen: each its own
         self.eval()
         try:
             with no_grad():
@@ -68,7 +68,8 @@ class Encoder(Module):
                     h = self.backbone(tensor(images[start : start + batch_size], device=self.device))
                     parts.append((to_host(h.data), to_host(self.head(h).data)))
         finally:
-            self.train(was_training)
+            for module, mode in modes:
+                module.training = mode
         h, z = (np.concatenate(part) for part in zip(*parts, strict=True))
         return h, z
 

@@ -63,7 +63,7 @@ def load_encoder(path: str | Path) -> tuple[Encoder, dict[str, Any]]:
         notes = header["notes"]
     except DataError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, HyperconError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, HyperconError) as error:
         raise DataError(f"{path}: not an encoder saved by hypercon ({error})") from None
     encoder.eval()
     return encoder, notes
