@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hypercon.errors import HyperconError, InputError
+from hypercon.errors import DataError, HyperconError, InputError
 from hypercon.version import __version__
 
 USAGE, INTERRUPTED = 2, 130
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.command(arguments))
     except HyperconError as error:
-        print(f"hypercon {arguments.name}: {_by_option(str(error), arguments)}", file=sys.stderr)
+        print(f"hypercon {arguments.name}: {_by_option(error, arguments)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print(f"\nhypercon {arguments.name}: interrupted", file=sys.stderr)
@@ -74,8 +74,8 @@ examples:
   hypercon dilemma --quick                          8x8 digits, under a minute
   hypercon dilemma                                  Fashion-MNIST subset, a few minutes
   hypercon dilemma --temperatures 0.05 0.1 0.5 --seed 3
-  hypercon dilemma --data my-images.npz             arrays: images, and if you have them labels, test_images,
-  test_labels hypercon dilemma --quick --repeat 5               five seeds, and a table of what holds for each
+  hypercon dilemma --data my-images.npz             your images (arrays: images, labels, test_images, test_labels)
+  hypercon dilemma --quick --repeat 5               five seeds, and a table of what holds for each
 """
 
 
@@ -166,7 +166,9 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number") from None
 
 
-def _by_option(message: str, arguments: argparse.Namespace) -> str:
+def _by_option(error: HyperconError, arguments: argparse.Namespace) -> str:
     """An error about ``batch_size`` is, to someone at a shell, one about ``--batch-size``."""
-    first, _, rest = message.partition(" ")
-    return f"--{first.replace('_', '-')} {rest}" if first in vars(arguments) else message
+    first, _, rest = str(error).partition(" ")
+    if first in vars(arguments):
+        return f"--{first.replace('_', '-')} {rest}"
+    return f"--data {error}" if isinstance(error, DataError) else str(error)

@@ -261,7 +261,8 @@ def explain(
         floor=floor(loss, count, tau) if normalize else 0.0,
         information=chance(loss, count) - value,
         similarities=similarities,
-        probabilities=parts.coupling * parts.hardness + (1 - parts.coupling) * positive,
+        # the positive's is exp(-loss) and not 1 - coupling, of which nothing is left where it is very unlikely
+        probabilities=parts.coupling * parts.hardness + np.exp(-parts.loss)[:, None] * positive,
         hardness=parts.hardness,
         entropy=entropy,
         effective_negatives=np.exp(entropy),

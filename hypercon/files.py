@@ -60,8 +60,13 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         with Path(path).open("rb") as stream:
             archive: Any = np.load(stream, allow_pickle=False)
             if isinstance(archive, Mapping):
-                return dict(archive)
-        reason = "it is one array without a name"
+                arrays = dict(archive)
+                others = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+                if not others:
+                    return arrays
+                reason = f"{others[0]} in it is no array"
+            else:
+                reason = "it is one array without a name"
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:

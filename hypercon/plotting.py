@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,10 +49,17 @@ def dilemma_figure(runs: Sequence[Run], classes: Sequence[str] | None, data: str
     """
     runs = sorted(runs, key=lambda run: run.temperature)
     columns = max(3, len(runs))
-    width, height = 16 / 3 * columns, 18.0
+    width, height = 16 / 3 * columns, 17.4
     figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
     rows = figure.add_gridspec(
-        4, 1, height_ratios=(0.95, 0.8, 0.8, 1.0), hspace=0.36, left=0.8 / width, right=1 - 0.3 / width, top=0.9, bottom=0.05
+        4,
+        1,
+        height_ratios=(0.8, 0.8, 0.8, 1.0),
+        hspace=0.36,
+        left=0.8 / width,
+        right=1 - 0.3 / width,
+        top=0.89,
+        bottom=0.05,
     )
     above = [rows[i].subgridspec(1, len(runs), wspace=wspace) for i, wspace in enumerate((0.04, 0.1, 0.2))]
     views = [
@@ -72,9 +79,12 @@ def dilemma_figure(runs: Sequence[Run], classes: Sequence[str] | None, data: str
     for i, draw in enumerate(_SUMMARIES[labelled]):
         draw(figure.add_subplot(below[0, i]), runs)
     if runs[0].labels is not None and classes is not None:
-        _add_class_legend(figure, views[0][0], classes, y=1 - 1.25 / height)
+        _add_class_legend(figure, views[0][0], classes, y=1 - 1.2 / height)
     figure.suptitle(
-        f"What the temperature does to an embedding ({data}, held-out images)", fontsize=20, color=INK, y=1 - 0.35 / height
+        f"What the temperature does to an embedding ({data}, held-out images)",
+        fontsize=20,
+        color=INK,
+        y=1 - 0.35 / height,
     )
     figure.text(0.5, 1 - 0.85 / height, _SPHERE_CAPTION, ha="center", va="center", fontsize=12.5, color=INK)
     return figure
@@ -101,7 +111,13 @@ def _draw_sphere(ax: Axes, run: Run) -> None:
     ax.set_yticklabels([])
     ax.set_title(f"temperature {run.temperature:g}", fontsize=17, color=INK, pad=12, weight="bold")
     ax.text(
-        0.5, -0.09, f"the three directions hold {share:.0%} of the spread", transform=ax.transAxes, ha="center", color=INK
+        0.5,
+        -0.09,
+        f"the three directions hold {share:.0%} of the spread",
+        transform=ax.transAxes,
+        ha="center",
+        fontsize=11.5,
+        color=INK,
     )
 
 
@@ -109,7 +125,8 @@ def _world_map(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Longitude and latitude of rows in their three leading axes, and the share of the spread that those hold."""
     centred = z.astype(np.float64) - z.mean(axis=0)
     _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-    x, y, up = (centred @ axes[:3].T).T if len(spread) > 2 else np.pad((centred @ axes.T).T, ((0, 3 - len(spread)), (0, 0)))
+    leading = (centred @ axes[:3].T).T
+    x, y, up = np.pad(leading, ((0, 3 - len(leading)), (0, 0)))  # an embedding in a plane has no third direction
     share = float((spread[:3] ** 2).sum() / (spread**2).sum())
     return np.arctan2(y, x), np.arctan2(up, np.hypot(x, y)), share
 
@@ -136,7 +153,7 @@ def _draw_similarities(ax: Axes, run: Run) -> None:
             ax.axvline(float(values.mean()), color=colour, linewidth=1.1, linestyle=":")
     ax.set(xlim=(-0.8, 1.0), xlabel="similarity (dotted: the means)", yticks=[])
     _finish(ax)
-    ax.legend(frameon=False, fontsize=11, loc="upper left")
+    ax.legend(edgecolor="none", framealpha=0.85, fontsize=11, loc="upper left")
 
 
 def _draw_hardness(ax: Axes, run: Run) -> None:
@@ -240,6 +257,7 @@ def _finish_summary(ax: Axes, runs: Sequence[Run]) -> None:
     ax.minorticks_off()
     ax.margins(x=0.08, y=0.1)
     low, high = ax.get_ylim()
+    ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
     ax.set_ylim(low, high + 0.1 * len(ax.lines) * (high - low))  # room for the legend above the lines
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     _finish(ax)
@@ -247,8 +265,7 @@ def _finish_summary(ax: Axes, runs: Sequence[Run]) -> None:
 
 
 def _add_class_legend(figure: Figure, ax: Axes, classes: Sequence[str], y: float) -> None:
-    handles, _ = ax.get_legend_handles_labels()
-    handles = ax.collections[: len(classes)]
+    handles = list(ax.collections)[: len(classes)]
     if len(handles) == len(classes):
         figure.legend(
             handles, classes, loc="center", bbox_to_anchor=(0.5, y), ncols=len(classes), frameon=False, fontsize=12.5,

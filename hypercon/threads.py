@@ -58,6 +58,10 @@ def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="hypercon")
 
 
+if hasattr(os, "register_at_fork"):  # a forked child has the pool but none of its threads, and would wait for ever
+    os.register_at_fork(after_in_child=_executor.cache_clear)
+
+
 @functools.cache
 def _blas_libraries() -> tuple[Any, ...]:
     # scanning the loaded libraries takes half a millisecond: once is enough

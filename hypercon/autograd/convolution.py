@@ -32,7 +32,7 @@ BLOCK = 64  # images in one block: its columns stay near the cache, its runs sta
 def _conv2d(x: Any, w: Any, *, stride: int, padding: int) -> Any:
     n, kernels = x.shape[0], w.shape[0]
     height, width = _out_size(x.shape[2:], w.shape[2:], stride, padding)
-    y = _image_last(xp(x), (n, kernels, height, width), x.dtype)
+    y = _image_last(xp(x), (n, kernels, height, width), xp(x).result_type(x, w))
     rows = _kernel_rows(w)
 
     def block(images: slice) -> None:
@@ -52,13 +52,13 @@ def _conv_image(y: Any, w: Any, *, size: tuple[int, int], stride: int, padding: 
     m = xp(y)
     n, kernels, height, width = y.shape
     channels, kh, kw = w.shape[1:]
-    x = _image_last(m, (n, channels, *size), y.dtype)
+    x = _image_last(m, (n, channels, *size), m.result_type(y, w))
     columns_from = _kernel_rows(w).T
 
     def block(images: slice) -> None:
         part = m.ascontiguousarray(y[images].transpose(1, 2, 3, 0)).reshape(kernels, -1)
         columns = (columns_from @ part).reshape(kh, kw, channels, height, width, -1)
-        padded = m.zeros((channels, size[0] + 2 * padding, size[1] + 2 * padding, columns.shape[-1]), y.dtype)
+        padded = m.zeros((channels, size[0] + 2 * padding, size[1] + 2 * padding, columns.shape[-1]), x.dtype)
         for i in range(kh):
             for j in range(kw):
                 padded[:, i : i + stride * height : stride, j : j + stride * width : stride] += columns[i, j]
@@ -199,7 +199,7 @@ def _kernel_rows(w: Array) -> Array:
 
 
 def _blocks(x: Array) -> list[slice]:
-    return [slice(start, start + BLOCK) for start in range(0, x.shape[0], BLOCK)]
+    return [slice(start, start + BLOCK) for start in range(0, max(x.shape[0], 1), BLOCK)]  # no images: an empty block
 
 
 def _in_blocks(work: Callable[[slice], None], x: Array) -> None:

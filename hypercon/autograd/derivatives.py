@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd.engine import alias, as_float, set_recording, sweep
+from hypercon.autograd.engine import alias, ancestors, as_float, is_recording, set_recording, sweep
 from hypercon.autograd.tensor import Tensor
 from hypercon.backend import is_array
 from hypercon.errors import GraphError, InputError
@@ -29,8 +29,9 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *,
     Returns
     -------
     callable
-        Takes the arguments of ``f``. Arrays in, arrays out; where an argument is a tensor that needs a gradient, the
-        results are tensors on its graph and can be differentiated again, so the function nests to any order.
+        Takes the arguments of ``f``. Arrays in, arrays out; where ``f`` depends on a tensor that needs a gradient, as
+        an argument or by any other way, the results are tensors on its graph and can be differentiated again, so the
+        function nests to any order. Inside `no_grad` they are not.
 
     Raises
     ------
@@ -50,7 +51,6 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *,
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         given = [args[i] for i in positions]
-        nested = any(is_tracked(x) for x in given)
         with set_recording(True):
             # each argument passes through a node of its own, so the sweep stops there and not at an outer variable
             inner = [alias(x) if is_tracked(x) else _leaf(x) for x in given]
@@ -68,7 +68,12 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *,
             raise InputError(
                 f"the function returned shape {value.shape}, expected a scalar: reduce it with sum() or mean()"
             )
+        own = {id(x) for x in inner}
+        nested = is_recording() and any(id(leaf) not in own for leaf in ancestors(value)[1])
         gradients = sweep(value, inner, create_graph=nested)
+        for x in inner:
+            if x._node is None:  # a leaf of this call alone: a surrounding derivative has nothing to follow there
+                x.requires_grad = False
         if not nested:
             gradients = [g if isinstance(x, Tensor) else g.data for g, x in zip(gradients, given, strict=True)]
             value = type(value)(value.data) if any(isinstance(x, Tensor) for x in given) else value.data

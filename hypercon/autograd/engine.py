@@ -41,7 +41,7 @@ class Traced:
             raise DtypeError(
                 f"Tensor got {type(data).__name__}, expected an array: make tensors with hypercon.tensor(data)"
             )
-        self.data: Array = data
+        self.data: Array = as_float(data) if requires_grad else data
         self.requires_grad = requires_grad
         self.grad: Any = None
         self._node: Node | None = None
@@ -85,7 +85,7 @@ class Traced:
                 "backward() was asked of a value that needs no gradient: make its inputs with requires_grad=True, "
                 "and compute it outside no_grad()"
             )
-        leaves = _ancestors(self)[1]
+        leaves = ancestors(self)[1]
         gradients = sweep(self, leaves, gradient, create_graph=create_graph)
         for leaf, g in zip(leaves, gradients, strict=True):
             leaf.grad = g if leaf.grad is None else leaf.grad + g
@@ -186,7 +186,7 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             if not is_array(result):  # NumPy's reductions give scalars
                 result = xp(*raw).asarray(result)
             out = type(traced[0])(result)
-            if _recording.get() and any(x.requires_grad for x in traced):
+            if is_recording() and any(x.requires_grad for x in traced):
                 out.requires_grad = True
                 out._node = Node(made, inputs, statics, saved)
             return out
@@ -214,6 +214,11 @@ def no_grad() -> Iterator[None]:
         yield
 
 
+def is_recording() -> bool:
+    """Whether operations leave nodes behind: not inside `no_grad`."""
+    return _recording.get()
+
+
 @contextmanager
 def set_recording(on: bool) -> Iterator[None]:
     token = _recording.set(on)
@@ -231,13 +236,15 @@ _FREED = Primitive(lambda: None, (), None)
 def sweep(output: Traced, targets: Sequence[Traced], cotangent: Any = None, *, create_graph: bool = False) -> list[Any]:
     """The cotangents of ``targets`` from that of ``output``, as values of the same class.
 
-    A target that the output does not depend on gets zeros.
+    A target that the output does not depend on gets zeros. What does not lead to a target is neither visited nor freed.
     """
-    nodes, _ = _ancestors(output) if output.requires_grad else ([], [])
+    nodes, leaves = ancestors(output) if output.requires_grad else ([], [])
     cls = type(output)
     g = _first_cotangent(output, cotangent)
     gradients: dict[int, Any] = {id(output): cls(g) if create_graph else g}
     wanted = {id(target) for target in targets}
+    if any(id(leaf) not in wanted for leaf in leaves):
+        nodes = _leading_to(wanted, nodes)
     with set_recording(create_graph):
         for value in nodes:
             g = gradients.get(id(value)) if id(value) in wanted else gradients.pop(id(value), None)
@@ -253,7 +260,7 @@ def sweep(output: Traced, targets: Sequence[Traced], cotangent: Any = None, *, c
     return [_finished(gradients.get(id(target)), target) for target in targets]
 
 
-def _ancestors(output: Traced) -> tuple[list[Traced], list[Traced]]:
+def ancestors(output: Traced) -> tuple[list[Traced], list[Traced]]:
     """What ``output`` was made from and needs a gradient: values with a node, youngest first, and leaves."""
     made, leaves, seen, stack = [], [], {id(output)}, [output]
     while stack:
@@ -274,6 +281,16 @@ def _ancestors(output: Traced) -> tuple[list[Traced], list[Traced]]:
                 stack.append(x)
     made.sort(key=lambda value: -value._node.birth)  # type: ignore[union-attr]
     return made, leaves
+
+
+def _leading_to(wanted: set[int], nodes: list[Traced]) -> list[Traced]:
+    """Those of ``nodes`` (youngest first) that were made, through whatever steps, from a value that is wanted."""
+    reached, leading = set(wanted), []
+    for value in reversed(nodes):
+        if any(id(x) in reached for x in value._node.inputs):  # type: ignore[union-attr]
+            reached.add(id(value))
+            leading.append(value)
+    return leading[::-1]
 
 
 def _first_cotangent(output: Traced, cotangent: Any) -> Array:

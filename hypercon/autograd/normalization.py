@@ -94,8 +94,8 @@ def _channel_shape(x: Any) -> tuple[int, ...]:
 
 
 def _as_channel(value: Any, shape: tuple[int, ...]) -> Any:
-    return value if isinstance(value, float) else ops.reshape(value, shape)
+    return value if isinstance(value, int | float) else ops.reshape(value, shape)
 
 
 def _is_number(value: Any, number: float) -> bool:
-    return isinstance(value, float) and value == number
+    return isinstance(value, int | float) and value == number

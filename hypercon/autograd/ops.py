@@ -53,10 +53,10 @@ def negative(x: Any) -> Any:
 
 
 def _base_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+    if np.ndim(raw(y)) == 0 and raw(y) != 0:
+        return g * y * power(x, y - 1)
     # x ** 0 is constant: unguarded, its derivative at 0 would be 0 * inf
-    if np.ndim(raw(y)) == 0:
-        return g * y * power(x, y - 1) if raw(y) != 0 else g * 0
-    return g * where(equal(y, 0), 0.0, y * power(x, where(equal(y, 0), 1.0, y - 1)))
+    return g * y * power(x, where(equal(x, 0) & equal(y, 0), 1.0, y - 1))
 
 
 def _exponent_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -252,34 +252,35 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _min(x, axis=axis, keepdims=keepdims)
 
 
-def _stable_exponentials(x: Any, axis: Axis) -> tuple[Any, Any]:
-    """exp(x - shift) and the shift: each slice's maximum, or 0 where that is infinite."""
+def _stable_exponentials(x: Any, axis: Axis) -> tuple[Any, Any, Any]:
+    """exp(x - shift), their sum, and the shift: each slice's maximum, or 0 where that is infinite."""
     m = xp(x)
     shift = x.max(axis=axis, keepdims=True)
     shift = m.where(m.isfinite(shift), shift, 0)
-    return m.exp(x - shift), shift
+    e = m.exp(x - shift)
+    return e, e.sum(axis=axis, keepdims=True), shift
 
 
 @primitive(lambda g, out, x, *, axis, keepdims: _spread(g, x, axis) * softmax(x, axis))
 def _logsumexp(x: Any, *, axis: Axis, keepdims: bool) -> Any:
-    e, shift = _stable_exponentials(x, axis)
-    out = xp(x).log(e.sum(axis=axis, keepdims=True)) + shift
+    _, total, shift = _stable_exponentials(x, axis)
+    out = xp(x).log(_nonzero(total)) + where(equal(total, 0), -np.inf, shift)
     return out if keepdims else out.reshape(_sum(out, axis=axis, keepdims=False).shape)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))), stable; entries of -inf count for nothing."""
+    """log(sum(exp(x))), stable; entries of -inf count for nothing, and of nothing else it is -inf."""
     return _logsumexp(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(lambda g, out, x, *, axis: out * (g - sum(g * out, axis, keepdims=True)))
 def _softmax(x: Any, *, axis: Axis) -> Any:
-    e, _ = _stable_exponentials(x, axis)
-    return e / e.sum(axis=axis, keepdims=True)
+    e, total, _ = _stable_exponentials(x, axis)
+    return e / _nonzero(total)
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
-    """exp(x) divided by its sum over ``axis``, stable; entries of -inf get 0."""
+    """exp(x) divided by its sum over ``axis``, stable; entries of -inf get 0, even where there are no others."""
     return _softmax(x, axis=axis)
 
 
@@ -355,7 +356,7 @@ def _transpose(x: Any, *, axes: tuple[int, ...]) -> Any:
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """x with its axes in the given order, or reversed."""
     n = len(x.shape)
-    return _transpose(x, axes=tuple(a % n for a in axes) if axes is not None else tuple(range(n))[::-1])
+    return _transpose(x, axes=tuple(a + n if a < 0 else a for a in axes) if axes is not None else tuple(range(n))[::-1])
 
 
 @primitive(lambda g, out, x, *, shape: g)  # the engine sums what was copied
@@ -387,7 +388,7 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
 def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     """The parts joined along a new axis."""
     n = len(parts[0].shape) + 1
-    a = axis % n
+    a = axis + n if axis < 0 else axis
     return concatenate([reshape(p, (*p.shape[:a], 1, *p.shape[a:])) for p in parts], a)
 
 
@@ -442,8 +443,9 @@ def _is_basic(index: Any) -> bool:
 
 def _normalize_rule(g: Any, out: Any, x: Any, *, axis: int, eps: float) -> Any:
     # the radial part of g is removed: what remains is tangent to the sphere and shrinks with the length of x
-    tangent = g - out * sum(g * out, axis, keepdims=True)
-    return tangent / maximum(norm(x, axis, keepdims=True), eps)
+    length = norm(x, axis, keepdims=True)
+    radial = sum(g * out, axis, keepdims=True) * greater(length, eps)
+    return (g - out * radial) / maximum(length, eps)
 
 
 @primitive(_normalize_rule)

@@ -155,8 +155,8 @@ class Augmentation:
         return (chosen[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def mild(*, flip: bool = False) -> Augmentation:
-    """Views under which an image stays recognisable as itself: 90 to 100 % windows, a little light and noise.
+def mild(*, flip: bool = False, window: float = 0.9) -> Augmentation:
+    """Views under which an image stays recognisable as itself: windows of nearly its size, a little light and noise.
 
     Only then can a network tell instances apart, and the temperature decides what becomes of their neighbours. With
     strong crops a small network never gets there: views of one image lie as far apart as images of one class, a small
@@ -166,12 +166,14 @@ def mild(*, flip: bool = False) -> Augmentation:
     ----------
     flip : bool, default False
         Mirror left and right: only where the classes allow it.
+    window : float, default 0.9
+        Side of the smallest window, as a share of the image's.
 
     Returns
     -------
     Augmentation
     """
-    return Augmentation(scale=(0.9, 1.0), flip=flip, brightness=0.1, noise=0.03)
+    return Augmentation(scale=(window, 1.0), flip=flip, brightness=0.1, noise=0.03)
 
 
 def _per_image(values: np.ndarray) -> np.ndarray:

@@ -174,7 +174,8 @@ def _load_shipped(name: str) -> tuple[Dataset, Dataset]:
 def _load_file(path: Path, seed: int) -> tuple[Dataset, Dataset]:
     arrays = read_arrays(path)
     if "images" not in arrays:
-        raise DataError(f"{path}: no array named images (it has {', '.join(arrays) or 'none'}); save it under that name")
+        known = ", ".join(arrays) or "none"
+        raise DataError(f"{path}: no array named images (it has {known}); save it under that name")
     if "test_labels" in arrays and "test_images" not in arrays:
         raise DataError(f"{path}: test_labels without test_images; add the images or leave the labels out")
     images = _as_images(path, "images", arrays["images"])
@@ -219,7 +220,7 @@ def _as_images(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 4 or 0 in array.shape:
         raise DataError(f"{path}: {name} has shape {array.shape}, expected (N, H, W) or (N, H, W, C)")
     if array.shape[1] in (1, 3) and array.shape[3] > 4:
-        raise DataError(f"{path}: {name} has shape {array.shape}, channels first; expected (N, H, W, C): move them last")
+        raise DataError(f"{path}: {name} has shape {array.shape}, channels first; expected (N, H, W, C)")
     if array.dtype == np.uint8:
         array = array / np.float32(255)
     elif array.dtype.kind == "f":

@@ -22,10 +22,8 @@ SEED = 0
 def fashion_mini(folder: Path) -> None:
     """600 training and 100 test images of each of the 10 classes, drawn by a fixed seed."""
     rng = np.random.default_rng(SEED)
-    images, labels = _balanced(*(read_idx(folder, f"train-{part}") for part in ("images-idx3", "labels-idx1")), 600, rng)
-    test_images, test_labels = _balanced(
-        *(read_idx(folder, f"t10k-{part}") for part in ("images-idx3", "labels-idx1")), 100, rng
-    )
+    images, labels = _balanced(folder, "train", 600, rng)
+    test_images, test_labels = _balanced(folder, "t10k", 100, rng)
     _write("fashion-mini", images=images, labels=labels, test_images=test_images, test_labels=test_labels)
 
 
@@ -38,9 +36,7 @@ def digits() -> None:
     rng = np.random.default_rng(SEED)
     test = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:50] for c in range(10)])
     test, train = rng.permutation(test), rng.permutation(np.setdiff1d(np.arange(len(labels)), test))
-    _write(
-        "digits", images=images[train], labels=labels[train], test_images=images[test], test_labels=labels[test]
-    )
+    _write("digits", images=images[train], labels=labels[train], test_images=images[test], test_labels=labels[test])
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
@@ -52,9 +48,9 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _balanced(
-    images: np.ndarray, labels: np.ndarray, per_class: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _balanced(folder: Path, part: str, per_class: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """So many random images of each class from one part, in random order, and their labels."""
+    images, labels = read_idx(folder, f"{part}-images-idx3"), read_idx(folder, f"{part}-labels-idx1")
     chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:per_class] for c in np.unique(labels)])
     chosen = rng.permutation(chosen)
     return images[chosen], labels[chosen]

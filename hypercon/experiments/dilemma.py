@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import platform
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,7 +21,7 @@ import numpy as np
 import hypercon.version
 from hypercon import losses, metrics
 from hypercon.backend import resolve_device
-from hypercon.data import Augmentation, Dataset, load_both, mild
+from hypercon.data import Dataset, load_both, mild
 from hypercon.errors import DataError, HyperconError, InputError
 from hypercon.explain import Explanation, explain
 from hypercon.files import atomic, write_json
@@ -63,20 +62,28 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """What suits a size of images: the encoder and how long it is trained."""
+    """What suits a size of images: the encoder, how mild the views are, and how long it is trained.
+
+    The views are as strong as still lets the network tell instances apart at the smallest temperature: its training
+    loss there gets far below chance.
+    """
 
     make_encoder: Callable[..., Encoder]
     name: str
+    window: float
     steps: int
     rate: float
 
 
 SMALL_IMAGE = 16  # pixels a side; below, a convolution has little to slide over
 _PLANS = {
-    "small": Plan(partial(mlp, widths=(256, 256), dim=64), "mlp 256-256, head 256-64", steps=320, rate=2e-3),
+    "small": Plan(
+        partial(mlp, widths=(256, 256), dim=64), "mlp 256-256, head 256-64", window=0.8, steps=320, rate=2e-3
+    ),
     "large": Plan(
         partial(cnn, widths=(16, 32, 64), strides=(2, 2, 2), dim=64),
         "cnn 16-32-64, head 64-64",
+        window=0.9,
         steps=368,
         rate=2e-3,
     ),
@@ -135,7 +142,7 @@ def run(
     runs = []
     for temperature in settings.temperatures:
         path = out / f"encoder-tau-{temperature:g}.npz"
-        done = _finished_run(path, settings, temperature)
+        done = _finished_run(path, settings, temperature, say)
         if done:
             encoder, record = done
             say(f"temperature {temperature:g}: taken up from {path}")
@@ -155,7 +162,7 @@ def run(
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "settings": asdict(settings) | {"epochs": _epochs(settings, plan, len(train.images)), "rate": plan.rate},
+        "settings": _fingerprint(settings) | {"epochs": _epochs(settings, plan, len(train.images)), "rate": plan.rate},
         "runs": [r.record for r in runs],
         "claims": judge([r.record for r in runs]),
     }
@@ -189,7 +196,7 @@ def _train(
         optimizer=Adam(encoder.parameters(), cosine(plan.rate, steps)),
         epochs=epochs,
         batch_size=settings.batch_size,
-        augment=augmentation(train),
+        augment=mild(flip=train.flip, window=plan.window),
         rng=_rng(settings, "training"),
         progress=f"temperature {temperature:g}" if progress else False,
     )
@@ -202,11 +209,6 @@ def _train(
         "seconds": history.seconds,
         "images_per_second": history.images_per_second,
     }
-
-
-def augmentation(data: Dataset) -> Augmentation:
-    """Views mild enough that instances can still be told apart: strong crops reverse the small-temperature half."""
-    return mild(flip=data.flip)
 
 
 def _epochs(settings: Settings, plan: Plan, count: int) -> int:
@@ -265,7 +267,8 @@ def measure(encoder: Encoder, train: Dataset, test: Dataset, settings: Settings,
 
 
 def _two_views(encoder: Encoder, test: Dataset, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    views = augmentation(test).two_views(test.images, rng=_rng(settings, "evaluation"))
+    augment = mild(flip=test.flip, window=plan_for(test).window)
+    views = augment.two_views(test.images, rng=_rng(settings, "evaluation"))
     z1, z2 = (encoder.embed(view)[1] for view in views)
     return z1, z2
 
@@ -399,14 +402,16 @@ def _fingerprint(settings: Settings) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(settings)))
 
 
-def _finished_run(path: Path, settings: Settings, temperature: float) -> tuple[Encoder, dict[str, Any]] | None:
+def _finished_run(
+    path: Path, settings: Settings, temperature: float, say: Callable[[str], None]
+) -> tuple[Encoder, dict[str, Any]] | None:
     """What an earlier run with these very settings left for a temperature."""
     if not path.exists():
         return None
     try:
         encoder, notes = load_encoder(path)
     except DataError as error:
-        print(f"{error}; training it anew", file=sys.stderr)
+        say(f"{error}; training it anew")
         return None
     same = notes.get("settings") == _fingerprint(settings) and notes.get("temperature") == temperature
     return (encoder, notes["run"]) if same else None

@@ -79,7 +79,9 @@ def gradcheck(
         for _ in range(directions):
             _check_direction(f, point, cotangent, generator, f"order {depth}", rtol, seed)
         if depth < order:
-            f = _pulled_back(f, cotangent)
+            pulled = _pulled_back(f, cotangent)
+            _check_recorded(f, pulled, point, cotangent, f"order {depth}", rtol, seed)
+            f = pulled
 
 
 def _check_direction(
@@ -95,15 +97,33 @@ def _check_direction(
     gradient = _gradient(f, point, cotangent)
     claimed = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
     measured = slope_along(f, point, direction, cotangent)
-    scale = _length(gradient) * _length(direction)
-    # a zero gradient leaves only rounding in the differences, which grows with the value itself
-    scale = max(scale, 1e-3 * float(np.abs(cotangent * _value(f, point)).sum()), 1e-30)
+    scale = max(_length(gradient) * _length(direction), _least_scale(f, point, cotangent))
     if not abs(claimed - measured) <= rtol * scale:
         raise GradientError(
             f"{label}: the gradient says {claimed:.12g} but differences say {measured:.12g} "
             f"(relative difference {abs(claimed - measured) / scale:.2g}, allowed {rtol:g}); "
             f"{_worst_entry(f, point, gradient, cotangent)}; "
             f"inputs {', '.join(str(x.shape) for x in point)}, output {cotangent.shape}, seed {seed}"
+        )
+
+
+def _check_recorded(
+    f: Callable[..., Any],
+    pulled: Callable[..., Any],
+    point: list[np.ndarray],
+    cotangent: np.ndarray,
+    label: str,
+    rtol: float,
+    seed: Any,
+) -> None:
+    """A fused rule may compute one way in an ordinary sweep and another way where the sweep itself is recorded."""
+    plain = np.concatenate([g.ravel() for g in _gradient(f, point, cotangent)])
+    recorded = _value(pulled, point)
+    if not _length([plain - recorded]) <= rtol * max(_length([plain]), _least_scale(f, point, cotangent)):
+        worst = int(np.abs(plain - recorded).argmax())
+        raise GradientError(
+            f"{label}: the rule says {plain[worst]:.12g} but {recorded[worst]:.12g} where it is recorded "
+            f"(entry {worst} of all inputs' gradients, laid flat); seed {seed}"
         )
 
 
@@ -177,6 +197,11 @@ def _worst_entry(
             if x.size > 2000:
                 return "worst entry not searched for in so large an input"
     return worst[1]
+
+
+def _least_scale(f: Callable[..., Any], point: list[np.ndarray], cotangent: np.ndarray) -> float:
+    # a zero gradient leaves only rounding in what it is compared with, which grows with the value itself
+    return max(1e-3 * float(np.abs(cotangent * _value(f, point)).sum()), 1e-30)
 
 
 def _length(parts: list[np.ndarray]) -> float:

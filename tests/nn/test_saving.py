@@ -1,0 +1,230 @@
+"""Saved encoders: the same bits come back, damaged files are refused, and nothing is ever unpickled."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import hypercon as hc
+from hypercon.errors import DataError, InputError
+from hypercon.nn import load_encoder, mlp, save_encoder
+
+SMALL = {
+    "mlp": lambda rng: hc.nn.mlp((1, 4, 4), widths=(5, 3), dim=2, rng=rng),
+    "cnn": lambda rng: hc.nn.cnn((1, 4, 4), widths=(3, 2), strides=(1, 2), dim=2, rng=rng),
+}
+
+
+@pytest.fixture(params=SMALL.values(), ids=SMALL)
+def encoder(request):
+    """One that has seen a batch, so that its running statistics are its own."""
+    rng = np.random.default_rng(0)
+    encoder = request.param(rng)
+    encoder(hc.tensor(rng.random((6, 1, 4, 4), dtype=np.float32)))
+    return encoder
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "encoder.npz"
+
+
+def rewrite(path, change):
+    """The file again, with its arrays changed."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+def with_header(**changes):
+    def change(arrays):
+        header = json.loads(str(arrays["header"])) | changes
+        arrays["header"] = np.array(json.dumps(header))
+
+    return change
+
+
+# --- there and back
+
+
+def test_the_same_bits_come_back(encoder, path):
+    save_encoder(path, encoder)
+    loaded, notes = load_encoder(path)
+    assert notes == {}
+    assert loaded.recipe == encoder.recipe
+    assert not loaded.training
+    mine, theirs = encoder.state(), loaded.state()
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        assert theirs[name].dtype == value.dtype
+        assert theirs[name].tobytes() == value.tobytes()
+    images = np.random.default_rng(1).random((7, 1, 4, 4), dtype=np.float32)
+    for before, after in zip(encoder.embed(images), loaded.embed(images), strict=True):
+        assert before.tobytes() == after.tobytes()
+
+
+def test_notes_come_back(encoder, path):
+    notes = {"temperature": 0.2, "seeds": [1, 2], "text": "τ", "none": None}
+    save_encoder(path, encoder, notes)
+    assert load_encoder(path)[1] == notes
+
+
+def test_a_loaded_encoder_can_be_trained_on(encoder, path):
+    save_encoder(path, encoder)
+    loaded, _ = load_encoder(path)
+    loaded.train()
+    z = loaded(hc.tensor(np.random.default_rng(1).random((6, 1, 4, 4), dtype=np.float32)))
+    hc.info_nce(z[:3], z[3:], temperature=0.5).backward()
+    assert all(parameter.grad is not None for parameter in loaded.parameters())
+
+
+def test_the_file_holds_plain_arrays_alone(encoder, path):
+    save_encoder(path, encoder)
+    with np.load(path, allow_pickle=False) as archive:
+        assert set(archive) == {"header", *encoder.state()}
+        assert json.loads(str(archive["header"]))["recipe"] == encoder.recipe
+
+
+# --- writing whole or not at all
+
+
+def test_a_failed_save_leaves_the_old_file(encoder, path, monkeypatch):
+    def full_disk(stream, **arrays):
+        stream.write(b"half of it")
+        raise OSError("no space left")
+
+    save_encoder(path, encoder, {"which": "old"})
+    with pytest.raises(TypeError, match="JSON"):
+        save_encoder(path, encoder, {"which": object()})
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        save_encoder(path, encoder)
+    assert load_encoder(path)[1] == {"which": "old"}
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_not_there_is_named(encoder, tmp_path):
+    with pytest.raises(InputError, match="nowhere cannot be written to"):
+        save_encoder(tmp_path / "nowhere" / "encoder.npz", encoder)
+
+
+# --- what is refused
+
+
+class Trap:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("member", ["header", "head.layers.0.weight"])
+def test_nothing_is_unpickled(encoder, path, tmp_path, member):
+    save_encoder(path, encoder)
+    trap = np.array([Trap(tmp_path / "sprung")], dtype=object)
+    rewrite(path, lambda arrays: arrays.update({member: trap}))
+    with pytest.raises(DataError, match="it holds Python objects"):
+        load_encoder(path)
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(DataError, match=r"not an \.npz file of plain arrays"):
+        load_encoder(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_missing_file_is_named(path):
+    with pytest.raises(DataError, match=r"encoder.npz: no such file"):
+        load_encoder(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("header"), "not an encoder saved by hypercon"),
+        (lambda arrays: arrays.update(header=np.array("not json")), "not an encoder saved by hypercon"),
+        (lambda arrays: arrays.update(header=np.array("[1, 2]")), "not an encoder saved by hypercon"),
+        (lambda arrays: arrays.update(header=np.zeros(3)), "not an encoder saved by hypercon"),
+        (with_header(schema=99), "schema 99, expected 1: written by another version"),
+        (with_header(recipe={"name": "vit"}), "not an encoder saved by hypercon"),
+        (with_header(recipe="mlp"), "not an encoder saved by hypercon"),
+        (with_header(recipe={"name": "mlp"}), "not an encoder saved by hypercon"),
+        (with_header(recipe={"name": "cnn", "shape": []}), "not an encoder saved by hypercon"),
+        (with_header(recipe={"name": "mlp", "shape": [float("inf")]}), "not an encoder saved by hypercon"),
+        (with_header(recipe={"name": "mlp", "shape": [1, 4, 4], "depth": 9}), "not an encoder saved by hypercon"),
+        (with_header(recipe={"name": "mlp", "shape": [1, 4, 4], "dim": 7}), "not an encoder saved by hypercon"),
+        (lambda arrays: arrays.pop("head.layers.0.weight"), "'head.layers.0.weight' and 0 other names"),
+        (lambda arrays: arrays.update(more=np.zeros(3)), "'more' and 0 other names"),
+        (
+            lambda arrays: arrays.update({"head.layers.1.scale": np.zeros(9, np.float32)}),
+            r"'head.layers.1.scale' has float32 \(9,\)",
+        ),
+        (
+            lambda arrays: arrays.update({"head.layers.1.scale": arrays["head.layers.1.scale"].astype(float)}),
+            "'head.layers.1.scale' has float64",
+        ),
+    ],
+)
+def test_a_file_of_something_else_is_refused(encoder, path, change, message):
+    save_encoder(path, encoder)
+    rewrite(path, change)
+    with pytest.raises(DataError, match=message):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY", b"weights = [1, 2, 3]\n", bytes(1000)])
+def test_a_file_of_another_kind_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not an \.npz file of plain arrays"):
+        load_encoder(path)
+
+
+def test_one_array_alone_is_refused(path):
+    with path.open("wb") as stream:
+        np.save(stream, np.zeros(3))
+    with pytest.raises(DataError, match="it is one array without a name"):
+        load_encoder(path)
+
+
+@pytest.fixture
+def whole(path):
+    """The bytes of a small encoder's file."""
+    save_encoder(path, mlp((1, 2, 2), widths=(3,), dim=2, rng=np.random.default_rng(0)))
+    return path.read_bytes()
+
+
+def test_a_file_cut_short_is_refused(path, whole):
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            load_encoder(path)
+
+
+def test_a_changed_byte_is_refused_or_does_not_matter(path, whole):
+    state = load_encoder(path)[0].state()
+    for position in [*range(0, len(whole), 13), 3483]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = load_encoder(path)[0].state()
+        except DataError:
+            continue
+        assert all((loaded[name] == value).all() for name, value in state.items())
+
+
+def test_an_encrypted_member_is_refused(path, whole):
+    damaged = bytearray(whole)
+    damaged[whole.index(b"PK\x01\x02") + 8] |= 1  # the flag in the first entry of the directory
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="encrypted"):
+        load_encoder(path)

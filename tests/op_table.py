@@ -1,0 +1,254 @@
+"""One table of every public operation: how it is called, the same in NumPy, and the shapes to try it on.
+
+Tests of values, derivatives, precision and layout run over its rows: an operation is tested by being entered here.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import hypercon as hc
+from hypercon.autograd import convolution, engine, ops
+
+NOT_OPERATIONS = {"Tensor", "grad", "no_grad", "primitive", "tensor", "value_and_grad"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to call an operation."""
+
+    name: str
+    call: Callable[..., Any]
+    numpy: Callable[..., Any] | None
+    shapes: tuple[tuple[int, ...], ...]
+    positive: bool
+
+    def inputs(self, dtype: Any = np.float64) -> list[np.ndarray]:
+        """Distinct numbers, 0.15 to 2 in size: no ties, and no kink as near as a difference quotient looks."""
+        rng = np.random.default_rng(0)
+        sizes = [math.prod(shape) for shape in self.shapes]
+        values = rng.permutation(np.linspace(0.15, 2, sum(sizes)))
+        if not self.positive:
+            values *= rng.choice([-1, 1], len(values))
+        parts = np.split(values, np.cumsum(sizes)[:-1])
+        return [part.reshape(shape).astype(dtype) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def __str__(self) -> str:
+        return f"{self.name}{','.join(str(shape).replace(' ', '') for shape in self.shapes)}"
+
+
+def row(call: Callable[..., Any], numpy: Callable[..., Any] | None, *shapes: tuple[int, ...], positive: bool = False):
+    """A row that still wants the name of its operation."""
+    return lambda name: Row(name, call, numpy, shapes, positive)
+
+
+def elementwise(call: Callable[..., Any], numpy: Callable[..., Any], positive: bool = False) -> list[Any]:
+    return [row(call, numpy, shape, positive=positive) for shape in [(2, 3), ()]]
+
+
+def binary(call: Callable[..., Any], numpy: Callable[..., Any], positive: bool = False) -> list[Any]:
+    broadcasts = [((2, 3), (2, 3)), ((3, 1), (2,)), ((), (2, 3)), ((2, 1, 2), (3, 1))]
+    return [row(call, numpy, *shapes, positive=positive) for shapes in broadcasts]
+
+
+def reduction(call: Callable[..., Any], numpy: Callable[..., Any]) -> list[Any]:
+    return [
+        row(call, numpy, (2, 3)),
+        row(lambda x: call(x, axis=1), lambda x: numpy(x, axis=1), (2, 3)),
+        row(lambda x: call(x, axis=(0, -1)), lambda x: numpy(x, axis=(0, -1)), (2, 2, 3)),
+        row(lambda x: call(x, axis=-2, keepdims=True), lambda x: numpy(x, axis=-2, keepdims=True), (2, 2, 3)),
+        row(call, numpy, ()),
+    ]
+
+
+def picking(index: Any, *shape: int) -> Any:
+    return row(lambda x: hc.getitem(x, index), lambda x: x[index], shape)
+
+
+# --- definitions in NumPy of what NumPy lacks
+
+
+def logsumexp(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+def softmax(x: np.ndarray, axis: Any = -1) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+
+
+def standardise(x: np.ndarray, gamma: Any, beta: Any, eps: float = 1e-5) -> np.ndarray:
+    """Batch normalisation as its paper writes it, channel by channel."""
+    gamma, beta = np.broadcast_to(gamma, x.shape[1]), np.broadcast_to(beta, x.shape[1])
+    channels = [
+        gamma[c] * (x[:, c] - x[:, c].mean()) / np.sqrt(x[:, c].var() + eps) + beta[c] for c in range(x.shape[1])
+    ]
+    return np.stack(channels, 1)
+
+
+def correlate(x: np.ndarray, w: np.ndarray, stride: int = 1, padding: int = 0) -> np.ndarray:
+    """Convolution by its definition: every output is a window against a kernel."""
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    kh, kw = w.shape[2:]
+    height, width = (x.shape[2] - kh) // stride + 1, (x.shape[3] - kw) // stride + 1
+    y = np.empty((len(x), len(w), height, width))
+    for n, k, i, j in np.ndindex(y.shape):
+        window = x[n, :, i * stride : i * stride + kh, j * stride : j * stride + kw]
+        y[n, k, i, j] = (window * w[k]).sum()
+    return y
+
+
+def largest_of_tiles(x: np.ndarray, size: int) -> np.ndarray:
+    n, c, h, w = x.shape
+    y = np.empty((n, c, h // size, w // size))
+    for a, b, i, j in np.ndindex(y.shape):
+        y[a, b, i, j] = x[a, b, i * size : (i + 1) * size, j * size : (j + 1) * size].max()
+    return y
+
+
+MASK = np.array([True, False, True])
+EXPONENTS = np.array([0, 1, 2], np.float32)
+_ROWS: dict[str, list[Any]] = {
+    # arithmetic
+    "add": binary(hc.add, np.add),
+    "subtract": binary(hc.subtract, np.subtract),
+    "multiply": binary(hc.multiply, np.multiply),
+    "divide": binary(hc.divide, np.divide),
+    "negative": elementwise(hc.negative, np.negative),
+    "power": [
+        *binary(hc.power, np.power, positive=True),
+        row(lambda x: hc.power(x, 3), lambda x: x**3, (2, 3)),
+        row(lambda x: hc.power(x, -1.5), lambda x: x**-1.5, (2, 3), positive=True),
+        row(lambda x: hc.power(2.0, x), lambda x: 2.0**x, (2, 3)),
+        row(lambda x: hc.power(x, EXPONENTS), lambda x: x**EXPONENTS, (2, 3)),
+    ],
+    # elementwise functions
+    "exp": elementwise(hc.exp, np.exp),
+    "log": elementwise(hc.log, np.log, positive=True),
+    "sqrt": elementwise(hc.sqrt, np.sqrt, positive=True),
+    "tanh": elementwise(hc.tanh, np.tanh),
+    "sigmoid": elementwise(hc.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
+    "softplus": elementwise(hc.softplus, lambda x: np.log(1 + np.exp(x))),
+    "relu": elementwise(hc.relu, lambda x: np.maximum(x, 0)),
+    "absolute": elementwise(hc.absolute, np.abs),
+    "maximum": binary(hc.maximum, np.maximum),
+    "minimum": binary(hc.minimum, np.minimum),
+    "clip": elementwise(lambda x: hc.clip(x, -0.7, 1.1), lambda x: np.clip(x, -0.7, 1.1)),
+    "where": binary(lambda x, y: hc.where([[True], [False]], x, y), lambda x, y: np.where([[True], [False]], x, y))[:1]
+    + [row(lambda x, y: hc.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), (2, 1), ())],
+    # reductions
+    "sum": reduction(hc.sum, np.sum),
+    "mean": reduction(hc.mean, np.mean),
+    "var": reduction(hc.var, np.var)[:4],  # of one number it is constant
+    "max": reduction(hc.max, np.max),
+    "min": reduction(hc.min, np.min),
+    "logsumexp": reduction(hc.logsumexp, logsumexp),
+    "norm": [
+        row(hc.norm, np.linalg.norm, (2, 3)),
+        row(lambda x: hc.norm(x, 1), lambda x: np.linalg.norm(x, axis=1), (2, 3)),
+        row(
+            lambda x: hc.norm(x, (0, 2), keepdims=True),
+            lambda x: np.linalg.norm(x, axis=(0, 2), keepdims=True),
+            (2, 2, 3),
+        ),
+    ],
+    "softmax": [
+        row(hc.softmax, softmax, (2, 3)),
+        row(lambda x: hc.softmax(x, 0), lambda x: softmax(x, 0), (2, 3)),
+    ],
+    "log_softmax": [
+        row(hc.log_softmax, lambda x: np.log(softmax(x)), (2, 3)),
+        row(lambda x: hc.log_softmax(x, 0), lambda x: np.log(softmax(x, 0)), (2, 3)),
+    ],
+    # products
+    "matmul": [
+        row(hc.matmul, np.matmul, *shapes)
+        for shapes in [
+            ((2, 2), (2, 2)),
+            ((3,), (3,)),
+            ((3,), (3, 2)),
+            ((2, 3), (3,)),
+            ((3,), (2, 3, 2)),
+            ((2, 1, 2, 3), (2, 3, 2)),
+        ]
+    ],
+    # shape
+    "reshape": [row(lambda x: hc.reshape(x, (3, -1)), lambda x: x.reshape(3, -1), (2, 3))],
+    "transpose": [
+        row(hc.transpose, np.transpose, (2, 3)),
+        row(lambda x: hc.transpose(x, (1, -1, 0)), lambda x: x.transpose(1, 2, 0), (2, 3, 2)),
+    ],
+    "broadcast_to": [
+        row(lambda x: hc.broadcast_to(x, (4, 2, 3)), lambda x: np.broadcast_to(x, (4, 2, 3)), shape)
+        for shape in [(3,), (2, 1), ()]
+    ],
+    "concatenate": [
+        row(lambda x, y: hc.concatenate([x, y]), lambda x, y: np.concatenate([x, y]), (1, 3), (2, 3)),
+        row(lambda x, y: hc.concatenate([x, y, x], -1), lambda x, y: np.concatenate([x, y, x], -1), (2, 1), (2, 3)),
+    ],
+    "stack": [
+        row(lambda x, y: hc.stack([x, y]), lambda x, y: np.stack([x, y]), (2, 3), (2, 3)),
+        row(lambda x, y: hc.stack([x, y], -1), lambda x, y: np.stack([x, y], -1), (2, 3), (2, 3)),
+    ],
+    "astype": [row(lambda x: hc.astype(x, np.float64), lambda x: x.astype(np.float64), (2, 3))],
+    "getitem": [
+        picking(1, 3, 2),
+        picking((..., None, slice(None, None, -2)), 2, 3),
+        picking(np.array([0, 2, 0]), 3, 2),
+        picking((np.array([0, 1, 0]), [1, 1, 1]), 2, 2),
+        picking(MASK, 3, 2),
+        picking((), 2),
+    ],
+    # the sphere
+    "normalize": [
+        row(hc.normalize, lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True), (2, 3)),
+        row(lambda x: hc.normalize(x, 0), lambda x: x / np.linalg.norm(x, axis=0), (2, 3)),
+        row(lambda x: hc.normalize(x, eps=9.0), lambda x: x / 9.0, (2, 3)),
+    ],
+    # images
+    "conv2d": [
+        row(hc.conv2d, correlate, (2, 2, 3, 2), (2, 2, 2, 1)),
+        row(
+            lambda x, w: hc.conv2d(x, w, stride=2, padding=1),
+            lambda x, w: correlate(x, w, stride=2, padding=1),
+            (2, 1, 3, 4),
+            (2, 1, 2, 3),
+        ),
+    ],
+    "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: largest_of_tiles(x, 2), (1, 2, 3, 4))],
+    "batch_norm": [
+        row(hc.batch_norm, standardise, (3, 2), (2,), (2,)),
+        row(hc.batch_norm, standardise, (2, 2, 1, 2), (2,), (2,)),
+        row(lambda x: hc.batch_norm(x, 2.0, 1.0), lambda x: standardise(x, 2.0, 1.0), (3, 2)),
+    ],
+}
+_HIDDEN_ROWS: dict[str, list[Any]] = {
+    "alias": [row(engine.alias, None, (2, 3))],
+    "to": [row(lambda x: x.to("cpu"), None, (2, 3))],
+    "put": [
+        row(lambda x: ops._put(x, index=[0, 0, 2], shape=(3, 2)), None, (3, 2)),
+        row(lambda x: ops._put(x, index=slice(2), shape=(3, 2)), None, (2, 2)),
+    ],
+    "conv_image": [
+        row(
+            lambda y, w: convolution._conv_image(y, w, size=(3, 4), stride=2, padding=1),
+            None,
+            (2, 2, 2, 2),
+            (2, 1, 2, 3),
+        )
+    ],
+    "conv_kernel": [
+        row(
+            lambda y, x: convolution._conv_kernel(y, x, size=(2, 3), stride=2, padding=1),
+            None,
+            (2, 2, 2, 2),
+            (2, 1, 3, 4),
+        )
+    ],
+}
+
+ROWS = [make(name) for name, makers in _ROWS.items() for make in makers]
+HIDDEN_ROWS = [make(name) for name, makers in _HIDDEN_ROWS.items() for make in makers]
+"""What no public call makes by itself: the operations that the rules of others are written with."""

@@ -1,0 +1,214 @@
+"""Optimisers and schedules against closed forms and the algorithms as published."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hypercon as hc
+from hypercon.errors import InputError
+from hypercon.optim import SGD, Adam, Optimizer, cosine
+
+drawn = settings(max_examples=25, deadline=None, derandomize=True)
+rates = st.floats(1e-4, 0.5)
+starts = st.lists(st.floats(-3, 3), min_size=1, max_size=4)
+
+
+def descend(optimizer, parameter, steps, gradient):
+    """Steps with a gradient that is a function of the parameter's values."""
+    for _ in range(steps):
+        parameter.grad = hc.tensor(np.asarray(gradient(parameter.data), dtype=parameter.dtype))
+        optimizer.step()
+    return parameter.data
+
+
+def leaf(values, dtype=np.float64):
+    return hc.tensor(np.array(values, dtype=dtype), requires_grad=True)
+
+
+# --- SGD
+
+
+@given(starts, rates, st.floats(0.1, 1.5), st.integers(1, 20))
+@drawn
+def test_sgd_on_a_parabola_shrinks_by_one_factor_a_step(start, rate, curvature, steps):
+    x = leaf(start)
+    descend(SGD([x], rate), x, steps, lambda x: curvature * x)
+    np.testing.assert_allclose(x.data, (1 - rate * curvature) ** steps * np.array(start), rtol=1e-12, atol=1e-300)
+
+
+@given(rates, st.floats(0, 0.95), st.integers(1, 20))
+@drawn
+def test_momentum_on_a_slope_adds_up_a_geometric_series(rate, momentum, steps):
+    x = leaf([0.0])
+    descend(SGD([x], rate, momentum=momentum), x, steps, lambda x: [1.0])
+    velocities = [(1 - momentum**n) / (1 - momentum) for n in range(1, steps + 1)]
+    assert x.data[0] == pytest.approx(-rate * sum(velocities), rel=1e-12)
+
+
+def test_sgd_follows_the_gradient_that_backward_leaves():
+    x = leaf([1.0, -2.0])
+    (x * x).sum().backward()
+    SGD([x], 0.25).step()
+    assert x.data.tolist() == [0.5, -1.0]
+
+
+# --- Adam
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=4), rates)
+@drawn
+def test_adams_first_step_is_the_rate_whatever_the_gradient(sizes, rate):
+    gradient = np.array(sizes) * (-1.0) ** np.arange(len(sizes))
+    x = leaf(np.zeros(len(sizes)))
+    descend(Adam([x], rate), x, 1, lambda x: gradient)
+    np.testing.assert_allclose(x.data, -rate * np.sign(gradient), rtol=2e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.99), st.floats(0, 0.999), st.floats(0, 0.5))
+@drawn
+def test_adam_is_the_published_algorithm(seed, beta1, beta2, decay):
+    # Kingma & Ba 2015, Algorithm 1, with the decay of Loshchilov & Hutter 2019, Algorithm 2
+    rng = np.random.default_rng(seed)
+    gradients, rate, eps = rng.normal(size=8), 0.03, 1e-8
+    theta, m, v = 1.0, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        theta = theta - rate * decay * theta - rate * m_hat / (math.sqrt(v_hat) + eps)
+    x, remaining = leaf([1.0]), iter(gradients)
+    optimizer = Adam([x], rate, betas=(beta1, beta2), weight_decay=decay)
+    descend(optimizer, x, len(gradients), lambda x: [next(remaining)])
+    assert x.data[0] == pytest.approx(theta, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_adam_does_not_see_the_scale_of_the_loss(scale):
+    plain, scaled = leaf([1.0, -3.0]), leaf([1.0, -3.0])
+    descend(Adam([plain], 0.1), plain, 10, lambda x: x)
+    descend(Adam([scaled], 0.1), scaled, 10, lambda x: scale * x)
+    np.testing.assert_allclose(scaled.data, plain.data, rtol=1e-3)
+
+
+@given(starts, rates, st.floats(0, 1), st.integers(1, 10))
+@drawn
+def test_weight_decay_alone_shrinks_parameters_apart_from_the_gradient(start, rate, decay, steps):
+    x = leaf(start)
+    descend(Adam([x], rate, weight_decay=decay), x, steps, np.zeros_like)
+    np.testing.assert_allclose(x.data, (1 - rate * decay) ** steps * np.array(start), rtol=1e-12, atol=1e-300)
+
+
+# --- what all share
+
+OPTIMISERS = {
+    "sgd": lambda parameters, rate: SGD(parameters, rate, momentum=0.9),
+    "adam": lambda parameters, rate: Adam(parameters, rate, weight_decay=0.1),
+}
+optimisers = pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
+
+
+@optimisers
+def test_a_parameter_without_a_gradient_stays(make):
+    moved, kept = leaf([1.0]), leaf([1.0])
+    optimizer = make([moved, kept], 0.1)
+    moved.grad = hc.tensor([1.0])
+    optimizer.step()
+    assert moved.data[0] < 1
+    assert kept.data[0] == 1
+
+
+@optimisers
+def test_gradients_are_forgotten_and_data_updated_in_place(make):
+    x = leaf([1.0])
+    data = x.data
+    descend(make([x], 0.1), x, 1, lambda x: [1.0])
+    assert x.grad is None
+    assert x.data is data
+
+
+@optimisers
+@pytest.mark.parametrize("rate", [0.1, np.float64(0.1), lambda step: np.float64(0.1)])
+def test_float32_stays_float32(make, rate):
+    x = leaf([1.0, 2.0], np.float32)
+    optimizer = make([x], rate)
+    descend(optimizer, x, 3, lambda x: x)
+    for arrays in vars(optimizer).values():
+        if isinstance(arrays, list):
+            assert all(array.dtype == np.float32 for array in arrays)
+
+
+@optimisers
+def test_a_schedule_is_asked_for_the_rate_of_each_step(make):
+    asked = []
+    optimizer = make([leaf([1.0])], lambda step: asked.append(step) or 0.1)
+    for _ in range(3):
+        optimizer.step()
+    assert asked == [0, 1, 2]
+
+
+def test_the_rate_of_a_schedule_is_used():
+    x = leaf([0.0])
+    descend(SGD([x], lambda step: 10.0**-step), x, 3, lambda x: [-1.0])
+    assert x.data[0] == pytest.approx(1.11)
+
+
+# --- schedules
+
+
+@given(rates, st.integers(1, 500))
+@drawn
+def test_a_cosine_falls_from_the_rate_to_zero(rate, steps):
+    at = cosine(rate, steps)
+    values = [at(step) for step in range(steps + 1)]
+    assert values[0] == rate
+    assert values[-1] == pytest.approx(0, abs=1e-15)
+    assert values == sorted(values, reverse=True)
+    for step, value in enumerate(values):
+        assert value == pytest.approx(rate * (1 + math.cos(math.pi * step / steps)) / 2)
+        assert value + at(steps - step) == pytest.approx(rate)  # symmetric about its middle
+    assert at(10 * steps) == values[-1]
+
+
+@given(rates, st.integers(1, 50), st.integers(1, 100))
+@drawn
+def test_warm_up_climbs_evenly_and_the_cosine_follows(rate, warmup, rest):
+    at = cosine(rate, warmup + rest, warmup=warmup)
+    assert [at(step) for step in range(warmup)] == pytest.approx([rate * (step + 1) / warmup for step in range(warmup)])
+    plain = cosine(rate, rest)
+    assert [at(warmup + step) for step in range(rest + 1)] == pytest.approx([plain(step) for step in range(rest + 1)])
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: SGD([], 0.1), "the optimiser got no parameters"),
+        (lambda x: SGD([x], 0), "rate got 0, expected a positive number"),
+        (lambda x: Adam([x], -1e-3), "rate got -0.001"),
+        (lambda x: Adam([x], math.nan), "rate got nan"),
+        (lambda x: Adam([x], math.inf), "rate got inf"),
+        (lambda x: SGD([x], 0.1, momentum=1), "momentum got 1, expected 0 <= momentum < 1"),
+        (lambda x: SGD([x], 0.1, momentum=-0.1), "momentum got -0.1"),
+        (lambda x: Adam([x], 0.1, betas=(0.9, 1.0)), r"betas got \(0.9, 1.0\), expected two numbers in \[0, 1\)"),
+        (lambda x: Adam([x], 0.1, weight_decay=-1), "weight_decay got -1, expected 0 or more"),
+        (lambda x: Adam([x], 0.1, weight_decay=math.nan), "weight_decay got nan"),
+        (lambda x: cosine(0.1, 0), "cosine got 0 steps with 0 of warm-up"),
+        (lambda x: cosine(0.1, 10, warmup=10), "cosine got 10 steps with 10 of warm-up"),
+        (lambda x: cosine(0.1, 10, warmup=-1), "cosine got 10 steps with -1 of warm-up"),
+        (lambda x: cosine(-0.1, 10), "cosine got rate -0.1, expected a positive number"),
+        (lambda x: cosine(math.nan, 10), "cosine got rate nan"),
+    ],
+)
+def test_bad_settings_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(leaf([1.0]))
+
+
+def test_an_optimiser_without_an_update_says_so():
+    with pytest.raises(NotImplementedError, match="Optimizer must define _update"):
+        descend(Optimizer([x := leaf([1.0])], 0.1), x, 1, lambda x: x)
