@@ -72,7 +72,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects" if "pickle" in str(error).lower() else str(error)
+        reason = str(error)
+        if "pickle" in reason.lower():  # NumPy takes whatever it does not know for a pickle
+            reason = "it holds Python objects" if "Object arrays" in reason else "it is of another kind"
     raise DataError(f"{path}: not an .npz file of plain arrays ({reason}); save one with np.savez")
 
 

@@ -28,7 +28,7 @@ class Row:
 
     def inputs(self, dtype: Any = np.float64) -> list[np.ndarray]:
         """Distinct numbers, 0.15 to 2 in size: no ties, and no kink as near as a difference quotient looks."""
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(2)  # with which each input of `maximum` is somewhere the larger
         sizes = [math.prod(shape) for shape in self.shapes]
         values = rng.permutation(np.linspace(0.15, 2, sum(sizes)))
         if not self.positive:
@@ -136,8 +136,10 @@ _ROWS: dict[str, list[Any]] = {
     "maximum": binary(hc.maximum, np.maximum),
     "minimum": binary(hc.minimum, np.minimum),
     "clip": elementwise(lambda x: hc.clip(x, -0.7, 1.1), lambda x: np.clip(x, -0.7, 1.1)),
-    "where": binary(lambda x, y: hc.where([[True], [False]], x, y), lambda x, y: np.where([[True], [False]], x, y))[:1]
-    + [row(lambda x, y: hc.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), (2, 1), ())],
+    "where": [
+        row(lambda x, y: hc.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), *shapes)
+        for shapes in [((2, 3), (2, 3)), ((2, 1), ())]
+    ],
     # reductions
     "sum": reduction(hc.sum, np.sum),
     "mean": reduction(hc.mean, np.mean),

@@ -80,9 +80,13 @@ def test_training_makes_neighbours_of_a_class():
     assert accuracy(trained) > accuracy(hardly) + 0.1
 
 
-def test_the_encoder_ends_in_evaluation_mode():
-    encoder, _ = train()
+def test_the_encoder_is_trained_in_training_mode_and_ends_in_evaluation_mode():
+    def evaluating(shape, rng):
+        return hc.nn.mlp(shape, widths=(16,), dim=4, rng=rng).eval()
+
+    encoder, _ = train(make=evaluating)
     assert not any(module.training for _, module in encoder.modules())
+    assert (encoder.head.layers[-2].running_mean != 0).all()
 
 
 def test_the_images_are_left_as_they_are():

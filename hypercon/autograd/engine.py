@@ -315,6 +315,11 @@ def fit(g: Any, x: Any) -> Any:
         g = xp(x.data).asarray(g)
     if g.shape != x.shape:
         extra = len(g.shape) - len(x.shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, g.shape[extra:], strict=True)):
+            raise GraphError(
+                f"a rule gave a cotangent of shape {g.shape} for an input of shape {x.shape}: "
+                f"expected the output's shape or the input's"
+            )
         stretched = [i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1]
         axes = (*range(extra), *stretched)
         if axes:

@@ -1,4 +1,4 @@
-"""Every operation of the table: NumPy's values, right derivatives of every order, and no surprise of dtype or layout."""
+"""Every operation of the table: NumPy's values, derivatives of every order, and no surprise of dtype or layout."""
 
 import operator
 
@@ -255,6 +255,7 @@ def test_shapes_may_be_given_as_numbers_or_as_a_tuple():
         lambda x: hc.concatenate([x, x], 2),
         lambda x: hc.softmax(x, 2),
     ],
+    ids=["sum", "transpose", "stack", "concatenate", "softmax"],
 )
 def test_an_axis_that_is_not_there_is_refused_not_wrapped_round(call):
     with pytest.raises(np.exceptions.AxisError):

@@ -156,6 +156,13 @@ def test_a_rotation_is_an_angle_at_most():
     assert 28 < np.abs(angles).max() < 31
 
 
+def test_a_view_that_is_turned_and_mirrored_is_not_sheared():
+    matrix, _ = Augmentation(rotation=180, flip=True, scale=(0.5, 2))._window(200, np.random.default_rng(0))
+    size = np.sqrt(np.abs(np.linalg.det(matrix)))
+    np.testing.assert_allclose(matrix.transpose(0, 2, 1) @ matrix, size[:, None, None] ** 2 * np.eye(2), atol=1e-12)
+    assert 70 < (np.linalg.det(matrix) < 0).sum() < 130
+
+
 def test_a_smaller_window_is_enlarged_and_lies_inside_the_image():
     columns = np.broadcast_to(np.linspace(0.1, 0.9, 32, dtype=np.float32), (200, 1, 32, 32))
     views = Augmentation(scale=(0.5, 0.5))(columns, rng=np.random.default_rng(0))
