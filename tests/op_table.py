@@ -100,15 +100,20 @@ def correlate(x: np.ndarray, w: np.ndarray, stride: int = 1, padding: int = 0) -
     return y
 
 
-def largest_of_tiles(x: np.ndarray, size: int) -> np.ndarray:
+def standardise_rows(x: np.ndarray, gamma: Any, beta: Any, eps: float = 1e-5) -> np.ndarray:
+    return gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) + beta
+
+
+def of_tiles(reduce: Callable[..., Any], x: np.ndarray, size: int) -> np.ndarray:
     n, c, h, w = x.shape
     y = np.empty((n, c, h // size, w // size))
     for a, b, i, j in np.ndindex(y.shape):
-        y[a, b, i, j] = x[a, b, i * size : (i + 1) * size, j * size : (j + 1) * size].max()
+        y[a, b, i, j] = reduce(x[a, b, i * size : (i + 1) * size, j * size : (j + 1) * size])
     return y
 
 
 MASK = np.array([True, False, True])
+PICKS = np.array([[2, 0, 2], [1, 1, 0]])
 EXPONENTS = np.array([0, 1, 2], np.float32)
 _ROWS: dict[str, list[Any]] = {
     # arithmetic
@@ -144,6 +149,7 @@ _ROWS: dict[str, list[Any]] = {
     "sum": reduction(hc.sum, np.sum),
     "mean": reduction(hc.mean, np.mean),
     "var": reduction(hc.var, np.var)[:4],  # of one number it is constant
+    "prod": reduction(hc.prod, np.prod),
     "max": reduction(hc.max, np.max),
     "min": reduction(hc.min, np.min),
     "logsumexp": reduction(hc.logsumexp, logsumexp),
@@ -176,7 +182,66 @@ _ROWS: dict[str, list[Any]] = {
             ((2, 1, 2, 3), (2, 3, 2)),
         ]
     ],
+    "einsum": [
+        row(lambda x, y, s=subscripts: hc.einsum(s, x, y), lambda x, y, s=subscripts: np.einsum(s, x, y), *shapes)
+        for subscripts, *shapes in [
+            ("nd,md->nm", (2, 3), (3, 3)),
+            ("ij,jk", (2, 3), (3, 2)),
+            ("nd,nd->n", (2, 3), (2, 3)),
+            ("ij,k->jk", (2, 3), (2,)),
+            ("ij,j->", (2, 3), (3,)),
+        ]
+    ]
+    + [
+        row(lambda x: hc.einsum("ijk->ki", x), lambda x: np.einsum("ijk->ki", x), (2, 3, 2)),
+        row(
+            lambda x, y, z: hc.einsum("ij,jk,kl->il", x, y, z),
+            lambda x, y, z: np.einsum("ij,jk,kl->il", x, y, z),
+            (2, 2),
+            (2, 3),
+            (3, 1),
+        ),
+    ],
     # shape
+    "expand_dims": [row(lambda x: hc.expand_dims(x, -2), lambda x: np.expand_dims(x, -2), (2, 3))],
+    "squeeze": [
+        row(hc.squeeze, np.squeeze, (1, 3, 1)),
+        row(lambda x: hc.squeeze(x, -1), lambda x: np.squeeze(x, -1), (1, 3, 1)),
+    ],
+    "swapaxes": [row(lambda x: hc.swapaxes(x, 0, -1), lambda x: np.swapaxes(x, 0, -1), (2, 1, 3))],
+    "flip": [
+        row(hc.flip, np.flip, (2, 3)),
+        row(lambda x: hc.flip(x, -1), lambda x: np.flip(x, -1), (2, 3)),
+        row(lambda x: hc.flip(x, (0, 2)), lambda x: np.flip(x, (0, 2)), (2, 2, 2)),
+    ],
+    "pad": [
+        row(lambda x: hc.pad(x, 1), lambda x: np.pad(x, 1), (2, 2)),
+        row(lambda x: hc.pad(x, [(0, 2), (1, 0)]), lambda x: np.pad(x, [(0, 2), (1, 0)]), (2, 3)),
+    ],
+    "diagonal": [row(lambda x, k=k: hc.diagonal(x, k), lambda x, k=k: np.diagonal(x, k), (2, 3)) for k in (-1, 0, 1, 2)]
+    + [row(lambda x: hc.diagonal(x, 1, -1, 0), lambda x: np.diagonal(x, 1, -1, 0), (3, 2, 2))],
+    "tril": [row(lambda x, k=k: hc.tril(x, k), lambda x, k=k: np.tril(x, k), (2, 3, 2)) for k in (-1, 0, 1)],
+    "triu": [row(lambda x, k=k: hc.triu(x, k), lambda x, k=k: np.triu(x, k), (2, 3, 2)) for k in (-1, 0, 1)],
+    "take_along_axis": [
+        row(
+            lambda x: hc.take_along_axis(x, PICKS, -1),
+            lambda x: np.take_along_axis(x, PICKS, -1),
+            (2, 3),
+        ),
+        row(
+            lambda x: hc.take_along_axis(x, PICKS[:, :1].T, 0),
+            lambda x: np.take_along_axis(x, PICKS[:, :1].T, 0),
+            (3, 2),
+        ),
+    ],
+    "sort": [
+        row(hc.sort, np.sort, (2, 3)),
+        row(lambda x: hc.sort(x, 0), lambda x: np.sort(x, 0), (3, 2)),
+    ],
+    "top_k": [
+        row(lambda x: hc.top_k(x, 2), lambda x: -np.sort(-x)[..., :2], (2, 3)),
+        row(lambda x: hc.top_k(x, 1, axis=0), lambda x: x.max(axis=0, keepdims=True), (3, 2)),
+    ],
     "reshape": [row(lambda x: hc.reshape(x, (3, -1)), lambda x: x.reshape(3, -1), (2, 3))],
     "transpose": [
         row(hc.transpose, np.transpose, (2, 3)),
@@ -219,7 +284,12 @@ _ROWS: dict[str, list[Any]] = {
             (2, 1, 2, 3),
         ),
     ],
-    "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: largest_of_tiles(x, 2), (1, 2, 3, 4))],
+    "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: of_tiles(np.max, x, 2), (1, 2, 3, 4))],
+    "avg_pool2d": [row(lambda x: hc.avg_pool2d(x, 2), lambda x: of_tiles(np.mean, x, 2), (1, 2, 3, 4))],
+    "layer_norm": [
+        row(hc.layer_norm, standardise_rows, (2, 3), (3,), (3,)),
+        row(lambda x: hc.layer_norm(x, eps=0.1), lambda x: standardise_rows(x, 1, 0, 0.1), (2, 2, 3)),
+    ],
     "batch_norm": [
         row(hc.batch_norm, standardise, (3, 2), (2,), (2,)),
         row(hc.batch_norm, standardise, (2, 2, 1, 2), (2,), (2,)),
@@ -230,8 +300,8 @@ _HIDDEN_ROWS: dict[str, list[Any]] = {
     "alias": [row(engine.alias, None, (2, 3))],
     "to": [row(lambda x: x.to("cpu"), None, (2, 3))],
     "put": [
-        row(lambda x: ops._put(x, index=[0, 0, 2], shape=(3, 2)), None, (3, 2)),
-        row(lambda x: ops._put(x, index=slice(2), shape=(3, 2)), None, (2, 2)),
+        row(lambda x: ops.put(x, [0, 0, 2], (3, 2)), None, (3, 2)),
+        row(lambda x: ops.put(x, slice(2), (3, 2)), None, (2, 2)),
     ],
     "conv_image": [
         row(

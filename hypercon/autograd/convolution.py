@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from hypercon import threads
+from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import primitive
+from hypercon.autograd.functions import mean
 from hypercon.autograd.ops import max as max_over
 from hypercon.autograd.ops import raw, reshape
 from hypercon.backend import Array, xp
@@ -90,6 +92,7 @@ def _conv_kernel(y: Any, x: Any, *, size: tuple[int, int], stride: int, padding:
     return total.reshape(kernels, *size, channels).transpose(0, 3, 1, 2)
 
 
+@composed
 def conv2d(x: Any, w: Any, *, stride: int = 1, padding: int = 0) -> Any:
     """Cross-correlate images with kernels, as every deep learning library's convolution does.
 
@@ -135,6 +138,7 @@ def conv2d(x: Any, w: Any, *, stride: int = 1, padding: int = 0) -> Any:
     return _conv2d(x, w, stride=stride, padding=padding)
 
 
+@composed
 def max_pool2d(x: Any, size: int) -> Any:
     """The largest value of each ``size`` x ``size`` tile; rows and columns left over at the edge are dropped.
 
@@ -153,12 +157,40 @@ def max_pool2d(x: Any, size: int) -> Any:
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    n, c, h, w = np.shape(raw(x))
+    return max_over(_tiles(x, size, "max_pool2d"), axis=(3, 5))
+
+
+@composed
+def avg_pool2d(x: Any, size: int) -> Any:
+    """The mean of each ``size`` x ``size`` tile; rows and columns left over at the edge are dropped.
+
+    Parameters
+    ----------
+    x : array or Tensor, (N, C, H, W)
+    size : int
+
+    Returns
+    -------
+    array or Tensor, (N, C, H // size, W // size)
+
+    Examples
+    --------
+    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
+    """
+    return mean(_tiles(x, size, "avg_pool2d"), axis=(3, 5))
+
+
+def _tiles(x: Any, size: int, name: str) -> Any:
+    """Images cut into tiles: (N, C, rows, size, columns, size)."""
+    if x.ndim != 4:
+        raise InputError(f"{name}() got shape {x.shape}, expected images, (N, C, H, W)")
+    n, c, h, w = x.shape
     if not 1 <= size <= min(h, w):
-        raise InputError(f"max_pool2d got size {size} for images of {h}x{w}: expected 1 to {min(h, w)}")
+        raise InputError(f"{name}() got size {size} for images of {h}x{w}, expected 1 to {min(h, w)}")
     rows, columns = h // size, w // size
-    kept = x[:, :, : rows * size, : columns * size]
-    return max_over(reshape(kept, (n, c, rows, size, columns, size)), axis=(3, 5))
+    return reshape(x[:, :, : rows * size, : columns * size], (n, c, rows, size, columns, size))
 
 
 # --- layout

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd.engine import alias, ancestors, as_float, is_recording, set_recording, sweep
+from hypercon.autograd.calls import as_float
+from hypercon.autograd.engine import alias, ancestors, is_recording, set_recording, sweep
 from hypercon.autograd.tensor import Tensor
 from hypercon.backend import is_array
 from hypercon.errors import GraphError, InputError
@@ -69,10 +70,11 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *,
                 f"the function returned shape {value.shape}, expected a scalar: reduce it with sum() or mean()"
             )
         own = {id(x) for x in inner}
-        nested = is_recording() and any(id(leaf) not in own for leaf in ancestors(value)[1])
-        gradients = sweep(value, inner, create_graph=nested)
+        graph = _, leaves = ancestors(value)
+        nested = is_recording() and any(id(leaf) not in own for leaf in leaves)
+        gradients = sweep(value, inner, create_graph=nested, graph=graph if value.requires_grad else None)
         for x in inner:
-            if x._node is None:  # a leaf of this call alone: a surrounding derivative has nothing to follow there
+            if x.primitive is None:  # a leaf of this call alone: a surrounding derivative has nothing to follow there
                 x.requires_grad = False
         if not nested:
             gradients = [g if isinstance(x, Tensor) else g.data for g, x in zip(gradients, given, strict=True)]

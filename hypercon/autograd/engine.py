@@ -13,7 +13,10 @@ values, so what they compute can be differentiated in turn: one rule, every orde
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
+import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,8 +24,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hypercon.autograd.calls import NUMPYS, as_float, as_operand, explained
 from hypercon.backend import Array, check_one_device, is_array, xp
-from hypercon.errors import DtypeError, GraphError, InputError
+from hypercon.errors import DtypeError, GraphError, HyperconError, InputError
 
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,9 +36,14 @@ _births = itertools.count()
 
 
 class Traced:
-    """An array that remembers how it was made. Users meet it as `hypercon.Tensor`, which adds NumPy's operators."""
+    """An array that remembers how it was made. Users meet it as `hypercon.Tensor`, which adds NumPy's operators.
 
-    __slots__ = ("__weakref__", "_node", "data", "grad", "requires_grad")
+    A value that was made by a primitive from inputs that need a gradient is a node of the graph: it holds the
+    primitive, its inputs and settings, what a fused forward left behind, and the number of its birth. A leaf has no
+    primitive. Values hold their inputs and never what was made from them, so graphs die without the cyclic collector.
+    """
+
+    __slots__ = "__weakref__", "birth", "data", "grad", "inputs", "primitive", "requires_grad", "saved", "settings"
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if not is_array(data):
@@ -44,7 +53,8 @@ class Traced:
         self.data: Array = as_float(data) if requires_grad else data
         self.requires_grad = requires_grad
         self.grad: Any = None
-        self._node: Node | None = None
+        self.primitive: Primitive | None = None
+        self.inputs: tuple[Any, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,74 +72,34 @@ class Traced:
     def dtype(self) -> np.dtype[Any]:
         return self.data.dtype
 
-    def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
-        """Add the derivative of this value to the ``grad`` of every leaf it was made from.
-
-        Parameters
-        ----------
-        gradient : array_like, optional
-            The cotangent, of this value's shape. A scalar needs none: it is 1.
-        create_graph : bool, default False
-            Record the sweep itself, so that the gradients can be differentiated again; the graph is then kept.
-            Otherwise it is freed, node by node, and a second call says so.
-
-        Raises
-        ------
-        GraphError
-            The value needs no gradient, or its graph has been freed by an earlier call.
-        InputError
-            The value is no scalar and no cotangent is given, or the cotangent's shape differs.
-        """
-        if not self.requires_grad:
-            raise GraphError(
-                "backward() was asked of a value that needs no gradient: make its inputs with requires_grad=True, "
-                "and compute it outside no_grad()"
-            )
-        leaves = ancestors(self)[1]
-        gradients = sweep(self, leaves, gradient, create_graph=create_graph)
-        for leaf, g in zip(leaves, gradients, strict=True):
-            leaf.grad = g if leaf.grad is None else leaf.grad + g
-
-
-class Node:
-    """How a traced value was made. It does not hold the value itself, so graphs die without the cyclic collector."""
-
-    __slots__ = ("birth", "inputs", "primitive", "saved", "statics")
-
-    def __init__(self, primitive: Primitive, inputs: tuple[Any, ...], statics: dict[str, Any], saved: Any) -> None:
-        self.primitive = primitive
-        self.inputs = inputs
-        self.statics = statics
-        self.saved = saved
-        self.birth = next(_births)  # made after its inputs: sorting by birth is a topological order
-
 
 class Primitive:
     """A function on raw arrays and the rules that differentiate it, one for each input, or one `fused` rule for all."""
 
-    __slots__ = ("forward", "fused", "name", "rules")
+    __slots__ = ("arity", "defaults", "forward", "fused", "name", "rules", "setting_names")
 
     def __init__(self, forward: Callable[..., Any], rules: tuple[Rule | None, ...], fused: Rule | None) -> None:
-        self.name = forward.__name__
+        self.name = forward.__name__.strip("_")
         self.forward = forward
         self.rules = rules
         self.fused = fused
+        # inspect.signature would say the same and take ten times as long, once for every operation at import
+        code = forward.__code__
+        names, optional = code.co_varnames[: code.co_argcount], forward.__defaults__ or ()
+        variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        self.arity = sys.maxsize if variadic else len(rules) or len(names) - len(optional)
+        self.setting_names = names[self.arity :]
+        self.defaults = dict(zip(names[len(names) - len(optional) :], optional, strict=True))
+        self.defaults |= forward.__kwdefaults__ or {}
 
-    def pull_back(self, g: Any, out: Any, node: Node, recording: bool) -> Iterator[tuple[Traced, Any]]:
-        """The cotangents of the inputs that need one, from that of the output."""
-        inputs = node.inputs if recording else tuple([x.data if isinstance(x, Traced) else x for x in node.inputs])
-        if self.fused:
-            # what the forward left behind are raw arrays, cut off from the graph: of no use where the rule is recorded
-            cotangents = self.fused(g, out, None if recording else node.saved, *inputs, **node.statics)
-            for x, cotangent in zip(node.inputs, cotangents, strict=True):
-                if isinstance(x, Traced) and x.requires_grad:
-                    yield x, fit(cotangent, x)
-        else:
-            for x, rule in zip(node.inputs, self.rules, strict=True):
-                if isinstance(x, Traced) and x.requires_grad:
-                    if rule is None:
-                        raise GraphError(f"{self.name} has no rule for one of its inputs: pass that one as an array")
-                    yield x, fit(rule(g, out, *inputs, **node.statics), x)
+    def bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Split what was called with into inputs, which have rules, and all the settings."""
+        by_position = dict(zip(self.setting_names, args[self.arity :], strict=False))
+        if len(args) > self.arity + len(self.setting_names) or by_position.keys() & settings.keys():
+            raise DtypeError(
+                f"{self.name}() got too many arguments, or one of them twice: see help(hypercon.{self.name})"
+            )
+        return args[: self.arity], {**self.defaults, **by_position, **settings}
 
 
 def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F]:
@@ -138,20 +108,20 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
     Parameters
     ----------
     *rules : callable or None
-        One for each positional input: ``rule(g, out, *inputs, **statics)`` gives that input's cotangent from the
-        output's cotangent ``g``. Write it with hypercon's functions and operators, and every order of derivative
-        follows. Broadcasting needs no care: the cotangent is summed to the input's shape. None for an input that has
-        no derivative.
+        One for each of the first parameters, the inputs: ``rule(g, out, *inputs, **settings)`` gives that input's
+        cotangent from the output's cotangent ``g``. Write it with hypercon's functions and operators, and every order
+        of derivative follows. Broadcasting needs no care: the cotangent is summed to the input's shape. None for an
+        input that has no derivative. The parameters that follow are settings, such as an axis.
     fused : callable, optional
-        Instead of ``rules``: one rule ``fused(g, out, saved, *inputs, **statics)`` that returns all cotangents at once.
-        The function then returns ``(out, saved)``; the rule finds in ``saved`` what the forward computed, or None when
-        its own derivative is being recorded and it must compute that again from the inputs.
+        Instead of ``rules``: one rule ``fused(g, out, saved, *inputs, **settings)`` that returns all cotangents at
+        once; parameters without a default are the inputs. The function then returns ``(out, saved)``; the rule finds
+        in ``saved`` what the forward computed, or None when its own derivative is being recorded and it must compute
+        that again from the inputs.
 
     Returns
     -------
     callable
-        A decorator. The decorated function takes arrays and tensors: its positional arguments are what it is
-        differentiated by, its keyword arguments are settings. Arrays in, arrays out; a tensor in, a tensor out.
+        A decorator. The decorated function takes arrays and tensors. Arrays in, arrays out; a tensor in, a tensor out.
 
     Examples
     --------
@@ -165,31 +135,52 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
 
     def register(forward: F) -> F:
         made = Primitive(forward, rules, fused)
-        defaults = forward.__kwdefaults__ or {}
 
         @functools.wraps(forward)
-        def apply(*inputs: Any, **statics: Any) -> Any:
-            traced = [x for x in inputs if isinstance(x, Traced)]
-            if not traced:
-                result = forward(*inputs, **statics)
-                return result[0] if fused else result
-            # a NumPy scalar is a plain number here: as an array of its own dtype it would widen float32 to float64
-            inputs = tuple([x.item() if isinstance(x, np.generic) else x for x in inputs])
-            raw = [x.data if isinstance(x, Traced) else x for x in inputs]
-            if len(raw) > 1:
-                check_one_device(made.name, [x for x in raw if is_array(x)])
-            statics = {**defaults, **statics}  # the rules take every setting
-            result = forward(*raw, **statics)
+        def apply(*args: Any, **settings: Any) -> Any:
+            if len(args) > made.arity or made.defaults or settings:
+                args, settings = made.bind(args, settings)
+            kind: type[Traced] | None = None
+            tracked = foreign = scalars = False
+            arrays = []
+            for x in args:
+                if isinstance(x, Traced):
+                    kind = type(x)
+                    tracked = tracked or x.requires_grad
+                    x = x.data
+                    foreign = foreign or type(x) is not np.ndarray
+                elif type(x) is not float:
+                    x = as_operand(made.name, x)
+                    scalars = scalars or isinstance(x, np.generic)
+                    foreign = foreign or type(x) is not np.ndarray
+                arrays.append(x)
+            if kind is not None and scalars:
+                # beside a tensor they are plain numbers: with a dtype of their own they would widen float32 to float64
+                args = tuple([x.item() if isinstance(x, np.generic) else x for x in args])
+                arrays = [x.item() if isinstance(x, np.generic) else x for x in arrays]
+            if foreign:
+                check_one_device(made.name, [x for x in arrays if is_array(x)])
+            try:
+                out = forward(*arrays, **settings)
+            except HyperconError:
+                raise
+            except NUMPYS as error:
+                raise explained(error, made.name, args, settings) from None
             saved = None
             if fused:
-                result, saved = result
-            if not is_array(result):  # NumPy's reductions give scalars
-                result = xp(*raw).asarray(result)
-            out = type(traced[0])(result)
-            if is_recording() and any(x.requires_grad for x in traced):
-                out.requires_grad = True
-                out._node = Node(made, inputs, statics, saved)
-            return out
+                out, saved = out
+            if kind is None:
+                return out
+            value = kind.__new__(kind)
+            value.data = out if type(out) is np.ndarray or is_array(out) else xp(*arrays).asarray(out)
+            value.grad = None
+            value.requires_grad = tracked and _recording.get()
+            if value.requires_grad:
+                value.primitive, value.inputs, value.settings, value.saved = made, args, settings, saved
+                value.birth = next(_births)  # made after its inputs: sorting by birth is a topological order
+            else:
+                value.primitive, value.inputs = None, ()
+            return value
 
         apply.primitive = made  # type: ignore[attr-defined]
         return apply  # type: ignore[return-value]
@@ -233,53 +224,83 @@ def set_recording(on: bool) -> Iterator[None]:
 _FREED = Primitive(lambda: None, (), None)
 
 
-def sweep(output: Traced, targets: Sequence[Traced], cotangent: Any = None, *, create_graph: bool = False) -> list[Any]:
+Graph = tuple[list["Traced"], list["Traced"]]
+
+
+def sweep(
+    output: Traced,
+    targets: Sequence[Traced],
+    cotangent: Any = None,
+    *,
+    create_graph: bool = False,
+    graph: Graph | None = None,
+) -> list[Any]:
     """The cotangents of ``targets`` from that of ``output``, as values of the same class.
 
     A target that the output does not depend on gets zeros. What does not lead to a target is neither visited nor freed.
+    ``graph`` is what `ancestors` says of the output, if the caller knows it already.
     """
-    nodes, leaves = ancestors(output) if output.requires_grad else ([], [])
-    cls = type(output)
-    g = _first_cotangent(output, cotangent)
-    gradients: dict[int, Any] = {id(output): cls(g) if create_graph else g}
+    nodes, leaves = graph or (ancestors(output) if output.requires_grad else ([], []))
+    first = _first_cotangent(output, cotangent)
+    cotangents: dict[int, Any] = {id(output): type(output)(first) if create_graph else first}
     wanted = {id(target) for target in targets}
     if any(id(leaf) not in wanted for leaf in leaves):
         nodes = _leading_to(wanted, nodes)
     with set_recording(create_graph):
         for value in nodes:
-            g = gradients.get(id(value)) if id(value) in wanted else gradients.pop(id(value), None)
+            g = cotangents.get(id(value)) if id(value) in wanted else cotangents.pop(id(value), None)
             if g is None:
                 continue
-            out = value if create_graph else value.data
-            assert value._node is not None
-            for x, cotangent in value._node.primitive.pull_back(g, out, value._node, create_graph):
-                known = gradients.get(id(x))
-                gradients[id(x)] = cotangent if known is None else known + cotangent
+            for x, part in _pulled_back(g, value, create_graph):
+                known = cotangents.get(id(x))
+                cotangents[id(x)] = part if known is None else known + part
             if not create_graph:
-                value._node = Node(_FREED, (), {}, None)
-    return [_finished(gradients.get(id(target)), target) for target in targets]
+                value.primitive, value.inputs, value.saved = _FREED, (), None
+    return [_finished(cotangents.get(id(target)), target) for target in targets]
 
 
-def ancestors(output: Traced) -> tuple[list[Traced], list[Traced]]:
+def _pulled_back(g: Any, value: Traced, recording: bool) -> list[tuple[Traced, Any]]:
+    """The inputs of a value that need a gradient, each with its cotangent from the value's own cotangent ``g``."""
+    made, settings, inputs = value.primitive, value.settings, value.inputs
+    assert made is not None
+    out = value if recording else value.data
+    args = inputs if recording else [x.data if isinstance(x, Traced) else x for x in inputs]
+    parts = []
+    if made.fused:
+        # what the forward left behind are raw arrays, cut off from the graph: of no use where the rule is recorded
+        answers = made.fused(g, out, None if recording else value.saved, *args, **settings)
+    for i, x in enumerate(inputs):
+        if isinstance(x, Traced) and x.requires_grad:
+            if made.fused:
+                part = answers[i]
+            else:
+                rule = made.rules[i]
+                if rule is None:
+                    raise GraphError(f"{made.name} has no rule for input {i}: pass that one as an array")
+                part = rule(g, out, *args, **settings)
+            parts.append((x, fit(part, x)))
+    return parts
+
+
+def ancestors(output: Traced) -> Graph:
     """What ``output`` was made from and needs a gradient: values with a node, youngest first, and leaves."""
     made, leaves, seen, stack = [], [], {id(output)}, [output]
     while stack:
         value = stack.pop()
-        node = value._node
-        if node is None:
+        if value.primitive is None:
             leaves.append(value)
             continue
-        if node.primitive is _FREED:
+        if value.primitive is _FREED:
             raise GraphError(
                 "backward() was asked twice of one graph, and the first sweep freed it: compute the value again, "
                 "or pass create_graph=True to the first call"
             )
         made.append(value)
-        for x in node.inputs:
+        for x in value.inputs:
             if isinstance(x, Traced) and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))
                 stack.append(x)
-    made.sort(key=lambda value: -value._node.birth)  # type: ignore[union-attr]
+    made.sort(key=operator.attrgetter("birth"), reverse=True)
     return made, leaves
 
 
@@ -287,7 +308,7 @@ def _leading_to(wanted: set[int], nodes: list[Traced]) -> list[Traced]:
     """Those of ``nodes`` (youngest first) that were made, through whatever steps, from a value that is wanted."""
     reached, leading = set(wanted), []
     for value in reversed(nodes):
-        if any(id(x) in reached for x in value._node.inputs):  # type: ignore[union-attr]
+        if any(id(x) in reached for x in value.inputs):
             reached.add(id(value))
             leading.append(value)
     return leading[::-1]
@@ -311,21 +332,22 @@ def _first_cotangent(output: Traced, cotangent: Any) -> Array:
 
 def fit(g: Any, x: Any) -> Any:
     """``g`` with the shape and dtype of ``x``: what broadcasting copied is summed, here and nowhere else."""
+    shape, dtype = x.data.shape, x.data.dtype
     if not hasattr(g, "shape"):
         g = xp(x.data).asarray(g)
-    if g.shape != x.shape:
-        extra = len(g.shape) - len(x.shape)
-        if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, g.shape[extra:], strict=True)):
+    if g.shape != shape:
+        extra = len(g.shape) - len(shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
             raise GraphError(
-                f"a rule gave a cotangent of shape {g.shape} for an input of shape {x.shape}: "
+                f"a rule gave a cotangent of shape {g.shape} for an input of shape {shape}: "
                 f"expected the output's shape or the input's"
             )
-        stretched = [i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1]
+        stretched = [i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1]
         axes = (*range(extra), *stretched)
         if axes:
             g = g.sum(axis=axes, keepdims=True)
-        g = g.reshape(x.shape)
-    return g if g.dtype == x.dtype else g.astype(x.dtype)
+        g = g.reshape(shape)
+    return g if g.dtype == dtype else g.astype(dtype)
 
 
 def _finished(g: Any, target: Traced) -> Any:
@@ -340,12 +362,3 @@ def _finished(g: Any, target: Traced) -> Any:
 def alias(x: Array) -> Array:
     """The same array as a value of its own."""
     return x
-
-
-def as_float(raw: Array) -> Array:
-    """``raw`` itself; an error unless its numbers have derivatives."""
-    if raw.dtype.kind != "f":
-        raise DtypeError(
-            f"a gradient was asked by an array of {raw.dtype}, expected floats: convert it with astype(float)"
-        )
-    return raw

@@ -1,12 +1,75 @@
-"""Batch normalisation as one operation: as many small ones it would cost more than the convolutions around it."""
+"""Normalisation: vectors onto the sphere, channels by the batch, features by the row.
+
+Each is one operation: batch normalisation as many small ones would cost more than the convolutions around it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hypercon.autograd import ops
+from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import primitive
+from hypercon.autograd.functions import mean
 from hypercon.backend import Array, xp
+
+
+def _normalize_rule(g: Any, out: Any, x: Any, axis: int, eps: float) -> Any:
+    # the radial part of g is removed: what remains is tangent to the sphere and shrinks with the length of x
+    length = ops.norm(x, axis, keepdims=True)
+    radial = ops.sum(g * out, axis, keepdims=True) * (length > eps)  # below eps, x is only scaled
+    return (g - out * radial) / ops.maximum(length, eps)
+
+
+@primitive(_normalize_rule)
+def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
+    """Vectors onto the unit sphere: x / max(norm(x), eps).
+
+    Parameters
+    ----------
+    x : array_like or Tensor, (..., D)
+    axis : int, default -1
+        The axis along which a vector lies.
+    eps : float, default 1e-12
+        Shorter vectors are divided by ``eps``; a vector of zeros stays zeros.
+
+    Returns
+    -------
+    array or Tensor
+        Of the shape of x, with unit vectors along ``axis``. Its gradient is tangent to the sphere,
+        ``(I - z z^T) g / norm(x)``: scaling x changes nothing, and longer vectors take smaller steps.
+
+    Examples
+    --------
+    >>> normalize([[3.0, 4.0]])
+    array([[0.6, 0.8]])
+    """
+    m = xp(x)
+    return x / m.maximum(m.sqrt(m.sum(x * x, axis=axis, keepdims=True)), eps)
+
+
+@composed
+def layer_norm(x: Any, gamma: Any = 1.0, beta: Any = 0.0, *, eps: float = 1e-5) -> Any:
+    """Standardise every vector of the last axis, then scale and shift it (Ba et al. 2016, eq. 4).
+
+    Parameters
+    ----------
+    x : array_like or Tensor, (..., D)
+    gamma, beta : array_like or Tensor, (D,), or float
+    eps : float, default 1e-5
+
+    Returns
+    -------
+    array or Tensor
+        Of the shape of x.
+
+    Examples
+    --------
+    >>> layer_norm([[1.0, 3.0]], eps=0.0)
+    array([[-1.,  1.]])
+    """
+    centred = x - mean(x, -1, keepdims=True)
+    return centred * (mean(centred * centred, -1, keepdims=True) + eps) ** -0.5 * gamma + beta
 
 
 def channel_moments(x: Array) -> tuple[Array, Array]:
@@ -25,10 +88,10 @@ def _rule(
         standard, scale = saved
         return _array_rule(g, standard, scale, gamma)
     shape, axes = _channel_shape(x), (0, *range(2, len(x.shape)))
-    centred = x - ops.mean(x, axes, keepdims=True)
-    scale = (ops.mean(centred * centred, axes, keepdims=True) + eps) ** -0.5
+    centred = x - mean(x, axes, keepdims=True)
+    scale = (mean(centred * centred, axes, keepdims=True) + eps) ** -0.5
     standard = centred * scale
-    projected = g - ops.mean(g, axes, keepdims=True) - standard * ops.mean(g * standard, axes, keepdims=True)
+    projected = g - mean(g, axes, keepdims=True) - standard * mean(g * standard, axes, keepdims=True)
     return projected * (_as_channel(gamma, shape) * scale), ops.sum(g * standard, axes), ops.sum(g, axes)
 
 

@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hypercon import backend
-from hypercon.autograd import ops
-from hypercon.autograd.engine import Traced, as_float, primitive
-from hypercon.errors import DtypeError, InputError
+from hypercon.autograd import functions, ops
+from hypercon.autograd.calls import as_float
+from hypercon.autograd.engine import Traced, ancestors, primitive, sweep
+from hypercon.errors import DtypeError, GraphError, InputError
 
 
 class Tensor(Traced):
@@ -44,48 +45,74 @@ class Tensor(Traced):
         if self.device != "cpu":
             notes.append(f'device="{self.device}"')
         if self.requires_grad:
-            notes.append(
-                "requires_grad=True" if self._node is None else f"made by {self._node.primitive.name.strip('_')}"
-            )
+            notes.append("requires_grad=True" if self.primitive is None else f"made by {self.primitive.name}")
         return f"tensor({', '.join([body, *notes])})"
+
+    def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
+        """Add the derivative of this value to the ``grad`` of every leaf it was made from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The cotangent, of this value's shape. A scalar needs none: it is 1.
+        create_graph : bool, default False
+            Record the sweep itself, so that the gradients can be differentiated again; the graph is then kept.
+            Otherwise it is freed, node by node, and a second call says so.
+
+        Raises
+        ------
+        GraphError
+            The value needs no gradient, or its graph has been freed by an earlier call.
+        InputError
+            The value is no scalar and no cotangent is given, or the cotangent's shape differs.
+        """
+        if not self.requires_grad:
+            raise GraphError(
+                "backward() was asked of a value that needs no gradient: make its inputs with requires_grad=True, "
+                "and compute it outside no_grad()"
+            )
+        graph = _, leaves = ancestors(self)
+        gradients = sweep(self, leaves, gradient, create_graph=create_graph, graph=graph)
+        for leaf, g in zip(leaves, gradients, strict=True):
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     # --- operators
 
     def __add__(self, other: Any) -> Tensor:
-        return _binary(ops.add, self, other)
+        return ops.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _binary(ops.add, other, self)
+        return ops.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _binary(ops.subtract, self, other)
+        return ops.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _binary(ops.subtract, other, self)
+        return ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _binary(ops.multiply, self, other)
+        return ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _binary(ops.multiply, other, self)
+        return ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _binary(ops.divide, self, other)
+        return ops.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _binary(ops.divide, other, self)
+        return ops.divide(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return _binary(ops.power, self, other)
+        return ops.power(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _binary(ops.power, other, self)
+        return ops.power(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _binary(ops.matmul, self, other)
+        return ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _binary(ops.matmul, other, self)
+        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return ops.negative(self)
@@ -123,10 +150,13 @@ class Tensor(Traced):
         return ops.sum(self, axis, keepdims)
 
     def mean(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis, keepdims)
+        return functions.mean(self, axis, keepdims)
 
     def var(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis, keepdims)
+        return functions.var(self, axis, keepdims)
+
+    def prod(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis, keepdims)
 
     def max(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis, keepdims)
@@ -134,15 +164,27 @@ class Tensor(Traced):
     def min(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
         return ops.min(self, axis, keepdims)
 
-    def clip(self, lower: float, upper: float) -> Tensor:
-        return ops.clip(self, lower, upper)
+    def clip(self, a_min: float, a_max: float) -> Tensor:
+        return ops.clip(self, a_min, a_max)
 
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
+    def ravel(self) -> Tensor:
+        return ops.reshape(self, (-1,))
+
+    def squeeze(self, axis: int | None = None) -> Tensor:
+        return functions.squeeze(self, axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return functions.swapaxes(self, axis1, axis2)
+
     def transpose(self, *axes: Any) -> Tensor:
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         return ops.transpose(self, order)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return functions.diagonal(self, offset, axis1, axis2)
 
     def astype(self, dtype: Any) -> Tensor:
         return ops.astype(self, dtype)
@@ -233,26 +275,17 @@ _OPERATORS: dict[Any, Any] = {
     np.true_divide: ops.divide,
     np.power: ops.power,
     np.matmul: ops.matmul,
-    np.greater: ops.greater,
-    np.greater_equal: ops.greater_equal,
-    np.less: lambda x, y: ops.greater(y, x),
-    np.less_equal: lambda x, y: ops.greater_equal(y, x),
-    np.equal: ops.equal,
-    np.not_equal: lambda x, y: ~ops.equal(x, y),
+    np.greater: lambda x, y: ops.raw(x) > ops.raw(y),
+    np.greater_equal: lambda x, y: ops.raw(x) >= ops.raw(y),
+    np.less: lambda x, y: ops.raw(x) < ops.raw(y),
+    np.less_equal: lambda x, y: ops.raw(x) <= ops.raw(y),
+    np.equal: lambda x, y: ops.raw(x) == ops.raw(y),
+    np.not_equal: lambda x, y: ops.raw(x) != ops.raw(y),
 }
 
 
-def _binary(operation: Any, x: Any, y: Any) -> Any:
-    """An operator's result, or Python's own TypeError where the other operand is nothing numerical."""
-    other = y if isinstance(x, Tensor) else x
-    if isinstance(other, Tensor | int | float | np.generic) or backend.is_array(other):
-        return operation(x, y)
-    return NotImplemented
-
-
 def _numpy_refused(name: str, has_twin: bool = True) -> DtypeError:
-    # comparisons and signs are in ops for the rules' sake, not for the public
-    twin = has_twin and hasattr(ops, name) and name not in ("equal", "greater", "greater_equal", "sign")
+    twin = has_twin and name != "sign" and (hasattr(ops, name) or hasattr(functions, name))
     instead = f"hypercon.{name}(t)" if twin else "hypercon's own functions, or t.detach().numpy()"
     return DtypeError(f"np.{name} was given a Tensor, whose gradient NumPy would lose: use {instead}")
 

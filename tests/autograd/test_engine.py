@@ -425,7 +425,7 @@ def test_integers_may_take_part():
 
 
 def test_a_tensor_in_a_graph_cannot_become_integers():
-    with pytest.raises(InputError, match=r"astype got int64.*detach\(\)"):
+    with pytest.raises(DtypeError, match=r"astype got int64.*detach\(\)"):
         leaf([1.0]).astype(int)
     assert leaf([1.9]).detach().astype(int).data.tolist() == [1]
 
@@ -550,8 +550,8 @@ def test_one_value_has_a_truth():
     assert not hc.tensor([0.0])
 
 
-def test_a_stranger_beside_an_operator_is_pythons_own_type_error():
-    with pytest.raises(TypeError, match="unsupported operand"):
+def test_a_stranger_beside_an_operator_is_a_type_error_that_says_what_is_expected():
+    with pytest.raises(TypeError, match="expected a tensor, an array or a number"):
         hc.tensor([1.0]) + "text"
 
 
@@ -614,7 +614,7 @@ def test_an_input_without_a_rule_must_be_an_array():
         return x + index
 
     assert float(hc.grad(first_only)(1.0, 2.0)) == 1
-    with pytest.raises(GraphError, match="first_only has no rule for one of its inputs: pass that one as an array"):
+    with pytest.raises(GraphError, match="first_only has no rule for input 1: pass that one as an array"):
         hc.grad(first_only, 1)(1.0, 2.0)
 
 

@@ -22,17 +22,17 @@ FAULTS = {
     "zero": lambda cotangent: cotangent * 0.0,
 }
 
-HARMLESS = {("add", "add", "both", "swapped"): "the two rules of a sum are the same"}
+HARMLESS = {("add", "both", "swapped"): "the two rules of a sum are the same"}
 
 
 def nodes_of(row):
-    """The nodes that a call of the row makes."""
+    """The values that a call of the row makes."""
     stack, nodes = [row.call(*[hc.tensor(x, requires_grad=True) for x in row.inputs()])], []
     while stack:
-        node = stack.pop()._node
-        if node is not None:
-            nodes.append(node)
-            stack += [x for x in node.inputs if isinstance(x, Traced)]
+        value = stack.pop()
+        if value.primitive is not None:
+            nodes.append(value)
+            stack += [x for x in value.inputs if isinstance(x, Traced)]
     return nodes
 
 
@@ -118,7 +118,7 @@ def test_no_planted_fault_escapes(row):
         with mutant:
             mutant_name = row.name, primitive.name.strip("_"), i, name
             errors = GradientError if name != "swapped" else (GradientError, GraphError, ValueError)  # or it cannot run
-            if escapes(row, errors) != (mutant_name in HARMLESS):
+            if escapes(row, errors) != (mutant_name[1:] in HARMLESS):
                 escaped.append(mutant_name)
     assert escaped == []
 
