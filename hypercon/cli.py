@@ -107,6 +107,13 @@ def _add_dilemma(commands: Any) -> None:
     )
     parser.add_argument("--loss", default="info_nce", help="info_nce or nt_xent (default: info_nce)")
     parser.add_argument(
+        "--window",
+        type=_number,
+        metavar="SHARE",
+        help="smallest window that a view shows, as a share of the side; smaller is a stronger view "
+        "(default: 0.8 or 0.9, what suits the data)",
+    )
+    parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if one answers (default: auto)"
     )
     parser.add_argument("--out", default="runs/dilemma", metavar="DIR", help="where results go (default: runs/dilemma)")
@@ -126,6 +133,7 @@ def _dilemma(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         loss=arguments.loss,
+        window=arguments.window,
         device=arguments.device,
     )
     out = Path(arguments.out)

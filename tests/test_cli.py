@@ -112,6 +112,7 @@ _BAD_OPTIONS = {
     "no epochs": (["--epochs", "0"], "--epochs got 0"),
     "negative seed": (["--seed", "-1"], "--seed got -1"),
     "unknown loss": (["--loss", "hinge"], "--loss got 'hinge'"),
+    "no window": (["--window", "0"], "--window got 0"),
     "unknown device": (["--device", "tpu"], "--device got 'tpu'"),
     "no repeats": (["--repeat", "0"], "--repeat got 0"),
     "quick with other data": (["--quick", "--data", "fashion-mini"], "--quick"),

@@ -21,7 +21,7 @@ import numpy as np
 import hypercon.version
 from hypercon import losses, metrics
 from hypercon.backend import resolve_device
-from hypercon.data import Dataset, load_both, mild
+from hypercon.data import Augmentation, Dataset, load_both, mild
 from hypercon.errors import DataError, HyperconError, InputError
 from hypercon.explain import Explanation, explain
 from hypercon.files import atomic, write_json
@@ -48,6 +48,8 @@ class Settings:
         None takes what suits the data.
     batch_size : int
     loss : {"info_nce", "nt_xent"}
+    window : float or None
+        Side of the smallest window that a view shows, as a share of the image's; None takes what suits the data.
     device : str
     """
 
@@ -57,6 +59,7 @@ class Settings:
     epochs: int | None = None
     batch_size: int = 256
     loss: str = "info_nce"
+    window: float | None = None
     device: str = "cpu"
 
 
@@ -162,7 +165,12 @@ def run(
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "settings": _fingerprint(settings) | {"epochs": _epochs(settings, plan, len(train.images)), "rate": plan.rate},
+        "settings": _fingerprint(settings)
+        | {
+            "epochs": _epochs(settings, plan, len(train.images)),
+            "window": settings.window or plan.window,
+            "rate": plan.rate,
+        },
         "runs": [r.record for r in runs],
         "claims": judge([r.record for r in runs]),
     }
@@ -196,7 +204,7 @@ def _train(
         optimizer=Adam(encoder.parameters(), cosine(plan.rate, steps)),
         epochs=epochs,
         batch_size=settings.batch_size,
-        augment=mild(flip=train.flip, window=plan.window),
+        augment=_views(settings, train),
         rng=_rng(settings, "training"),
         progress=f"temperature {temperature:g}" if progress else False,
     )
@@ -209,6 +217,10 @@ def _train(
         "seconds": history.seconds,
         "images_per_second": history.images_per_second,
     }
+
+
+def _views(settings: Settings, data: Dataset) -> Augmentation:
+    return mild(flip=data.flip, window=settings.window or plan_for(data).window)
 
 
 def _epochs(settings: Settings, plan: Plan, count: int) -> int:
@@ -267,8 +279,7 @@ def measure(encoder: Encoder, train: Dataset, test: Dataset, settings: Settings,
 
 
 def _two_views(encoder: Encoder, test: Dataset, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    augment = mild(flip=test.flip, window=plan_for(test).window)
-    views = augment.two_views(test.images, rng=_rng(settings, "evaluation"))
+    views = _views(settings, test).two_views(test.images, rng=_rng(settings, "evaluation"))
     z1, z2 = (encoder.embed(view)[1] for view in views)
     return z1, z2
 
@@ -377,6 +388,8 @@ def _check(settings: Settings, train: Dataset, test: Dataset) -> str:
         )
     if len(test.images) < 2:
         raise DataError(f"{settings.data}: {len(test.images)} held-out image(s), expected at least 2 to measure on")
+    if settings.window is not None and not 0 < settings.window <= 1:
+        raise InputError(f"window got {settings.window:g}, expected a share of the image's side such as 0.9")
     if settings.seed < 0:
         raise InputError(f"seed got {settings.seed}, expected a whole number from 0")
     losses.infonce.check_loss_name(settings.loss)
