@@ -13,7 +13,20 @@ import numpy as np
 import hypercon as hc
 from hypercon.autograd import convolution, engine, ops
 
-NOT_OPERATIONS = {"Tensor", "grad", "no_grad", "primitive", "tensor", "value_and_grad"}
+NOT_OPERATIONS = {
+    "Tensor",
+    "draw",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "no_grad",
+    "primitive",
+    "tensor",
+    "value_and_grad",
+    "vjp",
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Reverse-mode differentiation from scratch: read engine.py first, then ops.py."""
 
 from hypercon.autograd.convolution import avg_pool2d, conv2d, max_pool2d
-from hypercon.autograd.derivatives import grad, value_and_grad
+from hypercon.autograd.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from hypercon.autograd.drawing import draw
 from hypercon.autograd.engine import no_grad, primitive
 from hypercon.autograd.functions import (
     diagonal,
@@ -71,12 +72,17 @@ __all__ = [
     "conv2d",
     "diagonal",
     "divide",
+    "draw",
     "einsum",
     "exp",
     "expand_dims",
     "flip",
     "getitem",
     "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "layer_norm",
     "log",
     "log_softmax",
@@ -118,5 +124,6 @@ __all__ = [
     "triu",
     "value_and_grad",
     "var",
+    "vjp",
     "where",
 ]

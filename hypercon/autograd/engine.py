@@ -51,6 +51,9 @@ class Traced:
                 f"Tensor got {type(data).__name__}, expected an array: make tensors with hypercon.tensor(data)"
             )
         self.data: Array = as_float(data) if requires_grad else data
+        self.settings: dict[str, Any]
+        self.saved: Any
+        self.birth: int
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.primitive: Primitive | None = None
@@ -233,16 +236,21 @@ def sweep(
     cotangent: Any = None,
     *,
     create_graph: bool = False,
+    keep: bool = False,
     graph: Graph | None = None,
 ) -> list[Any]:
     """The cotangents of ``targets`` from that of ``output``, as values of the same class.
 
-    A target that the output does not depend on gets zeros. What does not lead to a target is neither visited nor freed.
-    ``graph`` is what `ancestors` says of the output, if the caller knows it already.
+    A target that the output does not depend on gets zeros. What does not lead to a target is neither visited nor freed;
+    with ``keep`` or ``create_graph`` nothing is freed. ``graph`` is what `ancestors` says of the output, where known.
     """
     nodes, leaves = graph or (ancestors(output) if output.requires_grad else ([], []))
     first = _first_cotangent(output, cotangent)
-    cotangents: dict[int, Any] = {id(output): type(output)(first) if create_graph else first}
+    if (
+        create_graph
+    ):  # a cotangent that is a tensor stays one: what is swept is linear in it, and `jvp` makes use of that
+        first = cotangent if isinstance(cotangent, Traced) else type(output)(first)
+    cotangents: dict[int, Any] = {id(output): first}
     wanted = {id(target) for target in targets}
     if any(id(leaf) not in wanted for leaf in leaves):
         nodes = _leading_to(wanted, nodes)
@@ -254,7 +262,7 @@ def sweep(
             for x, part in _pulled_back(g, value, create_graph):
                 known = cotangents.get(id(x))
                 cotangents[id(x)] = part if known is None else known + part
-            if not create_graph:
+            if not create_graph and not keep:
                 value.primitive, value.inputs, value.saved = _FREED, (), None
     return [_finished(cotangents.get(id(target)), target) for target in targets]
 
