@@ -20,7 +20,7 @@ from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.losses.infonce import chance, check_loss_name, floor, from_definition, nt_xent_masks, slope, take_apart
-from hypercon.validation import check_labels, check_temperature, check_views
+from hypercon.validation import check_flag, check_labels, check_temperature, check_views
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -235,6 +235,7 @@ def explain(
       coupling             0.3742   1 = the positive is not found yet, 0 = done
     """
     check_loss_name(loss)
+    normalize = check_flag(normalize, "normalize")
     tau = float(raw(check_temperature(temperature)))
     z1, z2 = (to_host(raw(z)) for z in check_views(z1, z2, directions=normalize))
     count = len(z1)

@@ -15,29 +15,59 @@ from hypercon.backend import Array, check_one_device, is_array, to_host, xp
 from hypercon.errors import DtypeError, InputError
 
 
+def check_positive(value: Any, name: str, example: str = "2") -> float:
+    """A positive finite number, as a float."""
+    number = _as_number(value, name, f"a positive number such as {example}")
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"{name} got {number:g}, expected a positive finite number such as {example}")
+    return number
+
+
+def check_whole(value: Any, name: str, least: int, why: str = "") -> int:
+    """A whole number of at least ``least``; ``why`` it cannot be less is added to the error."""
+    reason = f": {why}" if why else ""
+    number = _as_number(value, name, f"a whole number from {least}{reason}")
+    if number != int(number) if math.isfinite(number) else True:
+        raise InputError(f"{name} got {number:g}, expected a whole number from {least}{reason}")
+    if number < least:
+        raise InputError(f"{name} got {int(number)}, expected at least {least}{reason}")
+    return int(number)
+
+
+def check_generator(rng: Any) -> np.random.Generator:
+    """A NumPy random generator, which every random choice is drawn from."""
+    if not isinstance(rng, np.random.Generator):
+        raise DtypeError(f"rng got {type(rng).__name__}, expected a generator: numpy.random.default_rng(0)")
+    return rng
+
+
+def _as_number(value: Any, name: str, expected: str) -> float:
+    """A plain number, or an array or tensor that holds one."""
+    raw = value.data if isinstance(value, Tensor) else value
+    try:
+        if isinstance(raw, str | bytes):  # float() would read "0.2" as a number
+            raise TypeError
+        return float(raw.item() if is_array(raw) else raw)
+    except (TypeError, ValueError, OverflowError):
+        shown = f"shape {raw.shape}" if hasattr(raw, "shape") else repr(raw)[:60]
+        raise DtypeError(f"{name} got {shown}, expected {expected}") from None
+
+
 def check_temperature(temperature: Any) -> Any:
     """A positive finite number, or a tensor holding one."""
-    value = temperature.data if isinstance(temperature, Tensor) else temperature
-    try:
-        if isinstance(value, str | bytes):  # float() would read "0.2" as a number
-            raise TypeError
-        number = float(value.item() if is_array(value) else value)
-    except (TypeError, ValueError, OverflowError):
-        raise DtypeError(f"temperature got {value!r}, expected a positive number such as 0.2") from None
-    if not (math.isfinite(number) and number > 0):
-        raise InputError(f"temperature got {number:g}, expected a positive finite number such as 0.2")
+    number = check_positive(temperature, "temperature", "0.2")
     return temperature if isinstance(temperature, Tensor) else number
 
 
 def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int = 2) -> Any:
     """At least ``least`` rows of finite floats, (N, D); with ``directions`` none of them zero."""
     if not isinstance(z, Tensor):
-        z = z if is_array(z) else np.asarray(z)
+        z = _as_array(z, name)
         if z.dtype.kind in "biu":
             z = z.astype(np.float64)
     data = z.data if isinstance(z, Tensor) else z
     if data.dtype.kind != "f":
-        raise DtypeError(f"{name} got an array of {data.dtype}, expected floats")
+        raise DtypeError(f"{name} got an array of {data.dtype}, expected floats: convert it with astype(float)")
     if data.ndim != 2:
         raise InputError(f"{name} got shape {data.shape}, expected (N, D): one embedding a row")
     if data.shape[0] < least:
@@ -71,12 +101,26 @@ def check_views(z1: Any, z2: Any, *, directions: bool) -> tuple[Any, Any]:
 
 def check_labels(labels: Any, count: int, name: str = "labels") -> np.ndarray:
     """One whole number for each of ``count`` rows, as a NumPy array."""
-    array = to_host(labels.data if isinstance(labels, Tensor) else labels)
+    array = to_host(labels.data if isinstance(labels, Tensor) else _as_array(labels, name))
     if array.shape != (count,):
         raise InputError(f"{name} got shape {array.shape}, expected ({count},): one label for each embedding")
     if array.dtype.kind not in "biu":
         raise DtypeError(f"{name} got {array.dtype}, expected whole numbers: number the classes 0, 1, 2, ...")
     return array
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise DtypeError(f"{name} got {type(value).__name__}, expected True or False")
+    return bool(value)
+
+
+def _as_array(value: Any, name: str) -> Array:
+    try:
+        return value if is_array(value) else np.asarray(value)
+    except (ValueError, TypeError):
+        raise InputError(f"{name} got a {type(value).__name__} that is no regular array of numbers") from None
 
 
 def _refuse_rows(bad: Array, name: str, what: str) -> None:

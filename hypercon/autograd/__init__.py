@@ -3,7 +3,7 @@
 from hypercon.autograd.convolution import avg_pool2d, conv2d, max_pool2d
 from hypercon.autograd.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from hypercon.autograd.drawing import draw
-from hypercon.autograd.engine import no_grad, primitive
+from hypercon.autograd.engine import primitive
 from hypercon.autograd.functions import (
     diagonal,
     einsum,
@@ -57,6 +57,7 @@ from hypercon.autograd.ops import (
     transpose,
     where,
 )
+from hypercon.autograd.recording import no_grad
 from hypercon.autograd.tensor import Tensor, tensor
 
 __all__ = [

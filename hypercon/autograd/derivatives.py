@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hypercon.autograd import ops
-from hypercon.autograd.calls import as_float
-from hypercon.autograd.engine import Graph, alias, ancestors, is_recording, set_recording, sweep
+from hypercon.autograd.calls import as_float, as_operand
+from hypercon.autograd.engine import Graph, alias, ancestors, sweep
+from hypercon.autograd.recording import is_recording, set_recording
 from hypercon.autograd.tensor import Tensor
 from hypercon.backend import is_array, xp
-from hypercon.errors import GraphError, InputError
+from hypercon.errors import DtypeError, GraphError, InputError
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False) -> Any:
@@ -52,7 +53,10 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *,
     >>> float(value), gradient.tolist()
     (10.0, [2.0, 6.0])
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    positions = (argnums,) if isinstance(argnums, int) else argnums
+    if not isinstance(positions, tuple) or not all(isinstance(i, int) for i in positions):
+        raise InputError(f"argnums got {argnums!r}, expected the position of an argument or a tuple of positions")
+    _check_function(f)
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -156,9 +160,10 @@ def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -
     >>> tangent
     array([ 2., 60.])
     """
+    if not all(isinstance(given, list | tuple) for given in (inputs, tangents)):
+        raise DtypeError("jvp() got one input or tangent by itself, expected a list or tuple of them: jvp(f, [x], [v])")
     call = _traced(f, tuple(inputs), tuple(range(len(inputs))), {})
-    directions = [ops.raw(t) if is_array(ops.raw(t)) else np.asarray(t) for t in tangents]
-    shapes, expected = [d.shape for d in directions], [x.shape for x in call.inner]
+    shapes, expected = [_shape(t) for t in tangents], [x.shape for x in call.inner]
     if shapes != expected:
         raise InputError(f"jvp() got tangents of shapes {shapes}, expected those of the inputs, {expected}")
     u = Tensor(xp(call.value.data).zeros(call.value.shape, call.value.dtype), requires_grad=True)
@@ -192,8 +197,8 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     >>> hc.hvp(lambda x: (x ** 3).sum(), np.array([1.0, 2.0]), np.array([1.0, 10.0]))
     array([  6., 120.])
     """
-    if np.shape(ops.raw(v)) != np.shape(ops.raw(x)):
-        raise InputError(f"hvp() got v of shape {np.shape(ops.raw(v))}, expected that of x, {np.shape(ops.raw(x))}")
+    if _shape(v) != _shape(x):
+        raise InputError(f"hvp() got v of shape {_shape(v)}, expected that of x, {_shape(x)}")
     return grad(lambda y: (grad(f)(y) * v).sum())(x)
 
 
@@ -219,6 +224,10 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     array([[2., 0.],
            [0., 6.]])
     """
+
+    _check_function(f)
+    if not isinstance(argnum, int):
+        raise InputError(f"argnum got {argnum!r}, expected the position of an argument")
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -302,6 +311,7 @@ def _traced(
     f: Callable[..., Any], args: tuple[Any, ...], positions: tuple[int, ...], kwargs: Any, has_aux: bool = False
 ) -> _Call:
     """Call ``f`` with the arguments at ``positions`` made inputs of a graph of their own."""
+    _check_function(f)
     if not all(-len(args) <= i < len(args) for i in positions):
         raise InputError(f"a derivative was asked by argument {positions}, but the function got {len(args)} of them")
     given = [args[i] for i in positions]
@@ -324,11 +334,22 @@ def _traced(
     return _Call(given, inner, value, aux, graph, nested)
 
 
+def _check_function(f: Any) -> None:
+    if not callable(f):
+        raise DtypeError(f"a derivative was asked of {type(f).__name__}, expected a function of arrays or tensors")
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    raw = ops.raw(x)
+    return tuple(raw.shape) if is_array(raw) else np.shape(as_operand("a derivative along a direction", x))
+
+
 def is_tracked(x: Any) -> bool:
     """Whether ``x`` is a tensor that a surrounding derivative follows."""
     return isinstance(x, Tensor) and x.requires_grad
 
 
 def _leaf(x: Any) -> Tensor:
-    raw = x.data if isinstance(x, Tensor) else x if is_array(x) else np.asarray(x)
+    raw = x.data if isinstance(x, Tensor) else as_operand("a derivative by its input", x)
+    raw = raw if is_array(raw) else np.asarray(raw)
     return Tensor(as_float(raw), requires_grad=True)

@@ -17,21 +17,19 @@ import inspect
 import itertools
 import operator
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from hypercon.autograd.calls import NUMPYS, as_float, as_operand, explained
+from hypercon.autograd.recording import is_recording, set_recording
 from hypercon.backend import Array, check_one_device, is_array, xp
 from hypercon.errors import DtypeError, GraphError, HyperconError, InputError
 
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
 _births = itertools.count()
 
 
@@ -47,9 +45,7 @@ class Traced:
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if not is_array(data):
-            raise DtypeError(
-                f"Tensor got {type(data).__name__}, expected an array: make tensors with hypercon.tensor(data)"
-            )
+            raise DtypeError(f"Tensor got {type(data).__name__}, expected an array: use hypercon.tensor(data)")
         self.data: Array = as_float(data) if requires_grad else data
         self.settings: dict[str, Any]
         self.saved: Any
@@ -87,9 +83,8 @@ class Primitive:
         self.rules = rules
         self.fused = fused
         # inspect.signature would say the same and take ten times as long, once for every operation at import
-        code = forward.__code__
-        names, optional = code.co_varnames[: code.co_argcount], forward.__defaults__ or ()
-        variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        names, optional = forward.__code__.co_varnames[: forward.__code__.co_argcount], forward.__defaults__ or ()
+        variadic = forward.__code__.co_flags & inspect.CO_VARARGS
         self.arity = sys.maxsize if variadic else len(rules) or len(names) - len(optional)
         self.setting_names = names[self.arity :]
         self.defaults = dict(zip(names[len(names) - len(optional) :], optional, strict=True))
@@ -99,9 +94,7 @@ class Primitive:
         """Split what was called with into inputs, which have rules, and all the settings."""
         by_position = dict(zip(self.setting_names, args[self.arity :], strict=False))
         if len(args) > self.arity + len(self.setting_names) or by_position.keys() & settings.keys():
-            raise DtypeError(
-                f"{self.name}() got too many arguments, or one of them twice: see help(hypercon.{self.name})"
-            )
+            raise DtypeError(f"{self.name}() got too many arguments, or one twice: see help(hypercon.{self.name})")
         return args[: self.arity], {**self.defaults, **by_position, **settings}
 
 
@@ -137,6 +130,8 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
     """
 
     def register(forward: F) -> F:
+        if not hasattr(forward, "__code__"):
+            raise DtypeError(f"primitive() got {forward!r}, expected a Python function: wrap it in a def or a lambda")
         made = Primitive(forward, rules, fused)
 
         @functools.wraps(forward)
@@ -145,21 +140,21 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
                 args, settings = made.bind(args, settings)
             kind: type[Traced] | None = None
             tracked = foreign = scalars = False
-            arrays = []
-            for x in args:
+            inputs, arrays = list(args), list(args)
+            for i, x in enumerate(args):
                 if isinstance(x, Traced):
-                    kind = type(x)
-                    tracked = tracked or x.requires_grad
-                    x = x.data
-                    foreign = foreign or type(x) is not np.ndarray
+                    kind, tracked = type(x), tracked or x.requires_grad
+                    arrays[i] = x.data
+                    foreign = foreign or type(x.data) is not np.ndarray
                 elif type(x) is not float:
-                    x = as_operand(made.name, x)
+                    arrays[i] = inputs[i] = x = as_operand(made.name, x)
                     scalars = scalars or isinstance(x, np.generic)
                     foreign = foreign or type(x) is not np.ndarray
-                arrays.append(x)
-            if kind is not None and scalars:
+            if kind is None and not any(map(is_array, arrays)):
+                arrays[:1] = map(np.asarray, arrays[:1])
+            elif kind is not None and scalars:
                 # beside a tensor they are plain numbers: with a dtype of their own they would widen float32 to float64
-                args = tuple([x.item() if isinstance(x, np.generic) else x for x in args])
+                inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]
                 arrays = [x.item() if isinstance(x, np.generic) else x for x in arrays]
             if foreign:
                 check_one_device(made.name, [x for x in arrays if is_array(x)])
@@ -177,9 +172,9 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             value = kind.__new__(kind)
             value.data = out if type(out) is np.ndarray or is_array(out) else xp(*arrays).asarray(out)
             value.grad = None
-            value.requires_grad = tracked and _recording.get()
+            value.requires_grad = tracked and is_recording()
             if value.requires_grad:
-                value.primitive, value.inputs, value.settings, value.saved = made, args, settings, saved
+                value.primitive, value.inputs, value.settings, value.saved = made, tuple(inputs), settings, saved
                 value.birth = next(_births)  # made after its inputs: sorting by birth is a topological order
             else:
                 value.primitive, value.inputs = None, ()
@@ -189,37 +184,6 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
         return apply  # type: ignore[return-value]
 
     return register
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Compute without recording: values made inside need no gradient. Also a decorator.
-
-    Examples
-    --------
-    >>> import hypercon as hc
-    >>> x = hc.tensor([1.0, 2.0], requires_grad=True)
-    >>> with hc.no_grad():
-    ...     y = x * 2
-    >>> y.requires_grad
-    False
-    """
-    with set_recording(False):
-        yield
-
-
-def is_recording() -> bool:
-    """Whether operations leave nodes behind: not inside `no_grad`."""
-    return _recording.get()
-
-
-@contextmanager
-def set_recording(on: bool) -> Iterator[None]:
-    token = _recording.set(on)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
 
 
 # --- the sweep

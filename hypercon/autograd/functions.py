@@ -27,7 +27,7 @@ from hypercon.autograd.ops import (
 )
 from hypercon.autograd.ops import sum as total
 from hypercon.backend import xp
-from hypercon.errors import InputError
+from hypercon.errors import DtypeError, InputError
 
 # --- reductions
 
@@ -320,6 +320,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     array([[1., 1., 1.],
            [1., 1., 1.]])
     """
+    if not isinstance(subscripts, str):
+        raise DtypeError(f'einsum() got {type(subscripts).__name__} first, expected subscripts such as "nd,md->nm"')
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     if not arrow:
         result = "".join(sorted(letter for letter in set(inputs) - {","} if inputs.count(letter) == 1))

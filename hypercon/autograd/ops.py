@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import Traced, primitive
 from hypercon.backend import Array, xp
 from hypercon.errors import DtypeError
@@ -183,7 +184,7 @@ def _spread(g: Any, x: Any, axis: Axis) -> Any:
 
 
 @primitive(lambda g, out, x, axis, keepdims: broadcast_to(_spread(g, x, axis), x.shape))
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # NumPy's name, which hides the builtin in this file
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # hides the builtin in this file
     """The sum over one axis, several, or all."""
     return xp(x).sum(x, axis=axis, keepdims=keepdims)
 
@@ -322,6 +323,7 @@ def _concatenate(*parts: Any, axis: int) -> Any:
     return xp(*parts).concatenate(parts, axis), None
 
 
+@composed
 def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     """The parts joined along an existing axis."""
     return _concatenate(*parts, axis=axis)
@@ -332,6 +334,7 @@ def _cast(x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
+@composed
 def astype(x: Any, dtype: Any) -> Any:
     """x in another dtype; a tensor in a graph stays a tensor of floats."""
     if np.dtype(dtype).kind != "f" and isinstance(x, Traced) and x.requires_grad:
@@ -360,6 +363,7 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     return out
 
 
+@composed
 def getitem(x: Any, index: Any) -> Any:
     """x[index], as NumPy indexes: integers, slices, integer and boolean arrays."""
     return _take(x, tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index))

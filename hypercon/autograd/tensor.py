@@ -9,7 +9,7 @@ import numpy as np
 
 from hypercon import backend
 from hypercon.autograd import functions, ops
-from hypercon.autograd.calls import as_float
+from hypercon.autograd.calls import as_float, as_operand, composed
 from hypercon.autograd.engine import Traced, ancestors, primitive, sweep
 from hypercon.errors import DtypeError, GraphError, InputError
 
@@ -301,6 +301,7 @@ def _move(x: Any, *, device: str) -> Any:
     return backend.to_device(x, device)
 
 
+@composed
 def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Make a tensor.
 
@@ -334,7 +335,7 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     """
     array = ops.raw(data)
     if not backend.is_array(array):
-        array = np.asarray(array)
+        array = np.asarray(as_operand("tensor", array))
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"tensor() got data of {array.dtype}, expected real numbers")
     if dtype is not None:

@@ -36,7 +36,7 @@ from hypercon.autograd import (
 from hypercon.autograd import sum as total
 from hypercon.backend import Array, xp
 from hypercon.errors import InputError
-from hypercon.validation import check_temperature, check_views
+from hypercon.validation import check_flag, check_temperature, check_views, check_whole
 
 NAMES = ("info_nce", "nt_xent")
 
@@ -175,7 +175,7 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     0.5514
     """
     u, v, tau = _prepared(z1, z2, temperature, normalize)
-    return _plain(_info_nce(u, v, tau, symmetric=symmetric))
+    return _plain(_info_nce(u, v, tau, symmetric=check_flag(symmetric, "symmetric")))
 
 
 def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> Any:
@@ -292,20 +292,19 @@ def floor(loss: str, count: int, temperature: float) -> float:
 
 def _negatives(loss: str, count: int) -> int:
     check_loss_name(loss)
-    if count < 2:
-        raise InputError(f"count got {count}, expected at least 2: a contrastive loss needs a negative")
+    count = check_whole(count, "count", least=2, why="a contrastive loss needs a negative")
     return count - 1 if loss == "info_nce" else 2 * count - 2
 
 
 def check_loss_name(loss: str) -> None:
     """Refuse a name that is no loss of this room."""
-    if loss not in NAMES:
+    if not isinstance(loss, str) or loss not in NAMES:
         raise InputError(f"loss got {loss!r}, expected one of {', '.join(NAMES)}")
 
 
 def _prepared(z1: Any, z2: Any, temperature: Any, on_sphere: bool) -> tuple[Any, Any, Any]:
     """Checked inputs, on the sphere where that is asked."""
-    temperature = check_temperature(temperature)
+    temperature, on_sphere = check_temperature(temperature), check_flag(on_sphere, "normalize")
     z1, z2 = check_views(z1, z2, directions=on_sphere)
     return (normalize(z1), normalize(z2), temperature) if on_sphere else (z1, z2, temperature)
 

@@ -10,7 +10,7 @@ from hypercon.autograd import normalize
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
-from hypercon.validation import check_embeddings, check_labels
+from hypercon.validation import check_embeddings, check_generator, check_labels, check_whole
 
 
 def knn_accuracy(z: Any, labels: Any, test_z: Any, test_labels: Any, *, k: int = 5) -> float:
@@ -43,7 +43,8 @@ def knn_accuracy(z: Any, labels: Any, test_z: Any, test_labels: Any, *, k: int =
     1.0
     """
     z, labels, test_z, test_labels = _checked(z, labels, test_z, test_labels)
-    if not 1 <= k <= len(z):
+    k = check_whole(k, "k", least=1)
+    if k > len(z):
         raise InputError(f"k got {k}, expected 1 to {len(z)}, the number of labelled embeddings")
     classes, index = np.unique(labels, return_inverse=True)
     similarities = normalize(test_z) @ normalize(z).T
@@ -130,8 +131,7 @@ def few_labels(labels: Any, per_class: int, *, rng: np.random.Generator) -> np.n
     >>> few_labels([0, 0, 0, 1], 2, rng=np.random.default_rng(0)).tolist()
     [2, 0, 3]
     """
-    if per_class < 1:
-        raise InputError(f"per_class got {per_class}, expected at least 1")
+    per_class, rng = check_whole(per_class, "per_class", least=1), check_generator(rng)
     array = check_labels(labels, len(labels))
     return np.concatenate([rng.permutation(np.flatnonzero(array == c))[:per_class] for c in np.unique(array)])
 

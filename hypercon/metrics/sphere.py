@@ -14,7 +14,7 @@ from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host, xp
 from hypercon.errors import InputError
-from hypercon.validation import check_embeddings, check_labels, check_views
+from hypercon.validation import check_embeddings, check_labels, check_positive, check_views, check_whole
 
 
 def uniformity(z: Any, t: float = 2.0) -> Any:
@@ -48,7 +48,7 @@ def uniformity(z: Any, t: float = 2.0) -> Any:
     >>> round(uniformity(square), 4)
     4.3963
     """
-    t = _check_sharpness(t)
+    t = check_positive(t, "t")
     z = normalize(check_embeddings(z, "z"))
     count = z.shape[0]
     exponents = 2 * t * (matmul(z, z.T) - 1)  # -t |x - y|^2 = 2t (s - 1) on the sphere
@@ -84,9 +84,8 @@ def uniformity_floor(dim: int, t: float = 2.0) -> float:
     >>> round(uniformity_floor(128), 4), round(uniformity_floor(3, t=1.0), 4)
     (-3.9375, -1.4048)
     """
-    if dim < 2:
-        raise InputError(f"dim got {dim}, expected at least 2: a sphere in one dimension is two points")
-    t = _check_sharpness(t)
+    dim = check_whole(dim, "dim", least=2, why="a sphere in one dimension is two points")
+    t = check_positive(t, "t")
     # log of the power series 0F1(; b; x) = sum_k x^k / (k! (b)_k); its largest term lies near k = t
     b, x = dim / 2, t * t
     terms = [
@@ -114,6 +113,8 @@ def uniformity_spectrum(z: Any, ts: Sequence[float]) -> np.ndarray:
     >>> uniformity_spectrum(rng.normal(size=(50, 3)), [1.0, 2.0]).round(2)
     array([1.32, 1.93])
     """
+    if not isinstance(ts, list | tuple | np.ndarray) or np.ndim(ts) != 1:
+        raise InputError(f"ts got {type(ts).__name__}, expected several numbers such as [1.0, 2.0]")
     return np.array([float(uniformity(to_host(raw(z)), t)) for t in ts])
 
 
@@ -143,8 +144,7 @@ def alignment(z1: Any, z2: Any, alpha: float = 2.0) -> Any:
     >>> alignment(np.eye(2), np.eye(2)[::-1])
     2.0
     """
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise InputError(f"alpha got {alpha}, expected a positive number such as 2")
+    alpha = check_positive(alpha, "alpha")
     z1, z2 = check_views(z1, z2, directions=True)
     offset = normalize(z1) - normalize(z2)
     # a length has a derivative where two views coincide; the root of its square has none
@@ -236,9 +236,3 @@ def _class_similarities(z: Any, labels: Any) -> tuple[float, float]:
     if same_pairs == 0:
         raise InputError("labels: no two embeddings share a class, expected at least one pair of the same class")
     return within / same_pairs, (everything - within) / other_pairs if other_pairs else math.nan
-
-
-def _check_sharpness(t: float) -> float:
-    if not (math.isfinite(t) and t > 0):
-        raise InputError(f"t got {t}, expected a positive number such as 2")
-    return float(t)

@@ -176,9 +176,9 @@ def test_bad_input_is_refused(probe, arguments, error, message):
         probe(*arguments)
 
 
-@pytest.mark.parametrize("k", [0, 5])
-def test_votes_must_be_among_the_labelled(k):
-    with pytest.raises(InputError, match=f"k got {k}, expected 1 to 4"):
+@pytest.mark.parametrize(("k", "expected"), [(0, "at least 1"), (5, "1 to 4")])
+def test_votes_must_be_among_the_labelled(k, expected):
+    with pytest.raises(InputError, match=f"k got {k}, expected {expected}"):
         knn_accuracy(Z, LABELS, Z, LABELS, k=k)
 
 
