@@ -75,7 +75,7 @@ class Drawing:
 
     @property
     def svg(self) -> str:
-        width = (max(box.column for box in self._boxes) + 1) * (_WIDTH + _GAP) + _GAP
+        width = (max(box.column for box in self._boxes) + 1) * (_WIDTH + _GAP) + 2 * _GAP
         height = (max(box.row for box in self._boxes) + 1) * (_HEIGHT + _RISE) + _GAP
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
@@ -201,9 +201,10 @@ def _edge(source: _Box, target: _Box, where: float) -> str:
     (x1, y1), (x2, y2) = _corner(source), _corner(target)
     x1, y1, x2 = x1 + _WIDTH / 2, y1 + _HEIGHT, x2 + _WIDTH * where
     bend = (y2 - y1) / 2
+    aside = 0.9 * _WIDTH if target.row - source.row > 1 else 0  # past the boxes of the rows between
     return (
-        f'<path d="M{x1:.1f} {y1:.1f} C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}" '
-        f'fill="none" stroke="#555" marker-end="url(#tip)"/>'
+        f'<path d="M{x1:.1f} {y1:.1f} C{x1 + aside:.1f} {y1 + bend:.1f} {x2 + aside:.1f} {y2 - bend:.1f} '
+        f'{x2:.1f} {y2:.1f}" fill="none" stroke="#555" marker-end="url(#tip)"/>'
     )
 
 

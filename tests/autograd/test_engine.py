@@ -449,7 +449,7 @@ def test_a_tensor_lies_on_the_array_it_was_made_of():
 
 @pytest.mark.parametrize("data", ["text", [1j], [None]])
 def test_what_is_no_number_is_no_tensor(data):
-    with pytest.raises(DtypeError, match="expected (real numbers|a tensor, an array or a number)"):
+    with pytest.raises(DtypeError, match=r"expected (real numbers|a tensor, an array or a number)"):
         hc.tensor(data)
 
 
