@@ -19,7 +19,8 @@ from hypercon.autograd import value_and_grad
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
-from hypercon.losses.infonce import chance, check_loss_name, floor, from_definition, nt_xent_masks, slope, take_apart
+from hypercon.losses.common import stacked_masks
+from hypercon.losses.infonce import chance, check_loss_name, floor, from_definition, slope, take_apart
 from hypercon.validation import check_flag, check_labels, check_temperature, check_views
 
 
@@ -244,7 +245,7 @@ def explain(
         anchors_at, candidates, positive, itself = u, v, np.eye(count, dtype=bool), None
     else:
         anchors_at = candidates = np.concatenate([u, v])
-        positive, itself = nt_xent_masks(count, u)
+        positive, itself = stacked_masks(count, u)
     similarities = anchors_at @ candidates.T
     parts = take_apart(similarities, tau, positive, itself)
     ds = slope(parts, positive, tau) / len(similarities)

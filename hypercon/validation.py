@@ -23,6 +23,14 @@ def check_positive(value: Any, name: str, example: str = "2") -> float:
     return number
 
 
+def check_number(value: Any, name: str) -> Any:
+    """A finite number, or a tensor holding one."""
+    number = _as_number(value, name, "a number")
+    if not math.isfinite(number):
+        raise InputError(f"{name} got {number:g}, expected a finite number")
+    return value if isinstance(value, Tensor) else number
+
+
 def check_whole(value: Any, name: str, least: int, why: str = "") -> int:
     """A whole number of at least ``least``; ``why`` it cannot be less is added to the error."""
     reason = f": {why}" if why else ""
@@ -53,9 +61,9 @@ def _as_number(value: Any, name: str, expected: str) -> float:
         raise DtypeError(f"{name} got {shown}, expected {expected}") from None
 
 
-def check_temperature(temperature: Any) -> Any:
+def check_temperature(temperature: Any, name: str = "temperature") -> Any:
     """A positive finite number, or a tensor holding one."""
-    number = check_positive(temperature, "temperature", "0.2")
+    number = check_positive(temperature, name, "0.2")
     return temperature if isinstance(temperature, Tensor) else number
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import hypercon as hc
 from hypercon.errors import DtypeError, InputError
-from hypercon.losses.infonce import nt_xent_masks, take_apart
+from hypercon.losses.common import stacked_masks
+from hypercon.losses.infonce import take_apart
 
 explain_module = importlib.import_module("hypercon.explain")  # the package's attribute of that name is the function
 
@@ -40,7 +41,7 @@ def masks(e):
     if e.kind == "info_nce":
         positive, excluded = np.eye(count, dtype=bool), np.zeros((count, count), dtype=bool)
     else:
-        positive, excluded = nt_xent_masks(count, e.similarities)
+        positive, excluded = stacked_masks(count, e.similarities)
     return positive, ~positive & ~excluded, excluded
 
 

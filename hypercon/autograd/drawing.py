@@ -125,6 +125,8 @@ def draw(tensor: Traced, names: Mapping[str, Any] | None = None) -> Drawing:
     """
     if not isinstance(tensor, Traced):
         raise DtypeError(f"draw() got {type(tensor).__name__}, expected a tensor")
+    if names is not None and not isinstance(names, Mapping):
+        raise DtypeError(f"draw() got {type(names).__name__} for names, expected a dictionary from names to tensors")
     called = {id(value): name for name, value in (names or {}).items()}
     values = _oldest_first(tensor)
     boxes: list[_Box] = []

@@ -19,13 +19,11 @@ import math
 from typing import Any, NamedTuple
 
 from hypercon.autograd import (
-    Tensor,
     concatenate,
     log_softmax,
     logsumexp,
     matmul,
     mean,
-    normalize,
     primitive,
     sigmoid,
     softmax,
@@ -34,9 +32,10 @@ from hypercon.autograd import (
     where,
 )
 from hypercon.autograd import sum as total
-from hypercon.backend import Array, xp
+from hypercon.backend import Array
 from hypercon.errors import InputError
-from hypercon.validation import check_flag, check_temperature, check_views, check_whole
+from hypercon.losses.common import one_hot, plain, stacked_masks, views
+from hypercon.validation import check_flag, check_temperature, check_whole
 
 NAMES = ("info_nce", "nt_xent")
 
@@ -72,16 +71,11 @@ def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
 # --- the two losses as fused primitives on unit vectors
 
 
-def _one_hot(count: int, like: Any) -> Array:
-    """Row i's positive is column i."""
-    return xp(like.data if isinstance(like, Tensor) else like).eye(count, dtype=bool)
-
-
 def _info_nce_rule(
     g: Any, out: Any, saved: Any, u: Any, v: Any, temperature: Any, *, symmetric: bool
 ) -> tuple[Any, Any, Any]:
     similarities, directions = saved or _info_nce_anchors(u, v, temperature, symmetric)
-    positive = _one_hot(u.shape[0], similarities)
+    positive = one_hot(u.shape[0], similarities)
     slopes = [slope(anchors, positive, temperature) for anchors in directions]
     ds = slopes[0] if not symmetric else (slopes[0] + slopes[1].T) / 2
     ds = ds * (g / u.shape[0])
@@ -91,7 +85,7 @@ def _info_nce_rule(
 
 def _info_nce_anchors(u: Any, v: Any, temperature: Any, symmetric: bool) -> tuple[Any, list[Anchors]]:
     similarities = matmul(u, v.T)
-    positive = _one_hot(u.shape[0], similarities)
+    positive = one_hot(u.shape[0], similarities)
     directions = [take_apart(similarities, temperature, positive, None)]
     if symmetric:
         directions.append(take_apart(similarities.T, temperature, positive, None))
@@ -104,16 +98,9 @@ def _info_nce(u: Any, v: Any, temperature: Any, *, symmetric: bool) -> tuple[Any
     return sum(anchors.loss.mean() for anchors in saved[1]) / len(saved[1]), saved
 
 
-def nt_xent_masks(count: int, like: Any) -> tuple[Array, Array]:
-    """For 2N stacked embeddings: where each one's positive is, and itself, which is no candidate. Both (2N, 2N)
-    boolean."""
-    itself = _one_hot(2 * count, like)
-    return xp(itself).roll(itself, count, axis=1), itself
-
-
 def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tuple[Any, Any]:
     similarities, anchors = saved or _nt_xent_anchors(z, temperature)
-    positive, _ = nt_xent_masks(z.shape[0] // 2, similarities)
+    positive, _ = stacked_masks(z.shape[0] // 2, similarities)
     ds = slope(anchors, positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
     return matmul(ds + ds.T, z), -total(ds * similarities) / temperature
@@ -121,7 +108,7 @@ def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tup
 
 def _nt_xent_anchors(z: Any, temperature: Any) -> tuple[Any, Anchors]:
     similarities = matmul(z, z.T)
-    return similarities, take_apart(similarities, temperature, *nt_xent_masks(z.shape[0] // 2, similarities))
+    return similarities, take_apart(similarities, temperature, *stacked_masks(z.shape[0] // 2, similarities))
 
 
 @primitive(fused=_nt_xent_rule)
@@ -174,8 +161,9 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     >>> round(info_nce(z, z, temperature=1.0), 4)  # log(1 + 2 exp(-1))
     0.5514
     """
-    u, v, tau = _prepared(z1, z2, temperature, normalize)
-    return _plain(_info_nce(u, v, tau, symmetric=check_flag(symmetric, "symmetric")))
+    tau = check_temperature(temperature)
+    u, v = views(z1, z2, normalize)
+    return plain(_info_nce(u, v, tau, symmetric=check_flag(symmetric, "symmetric")))
 
 
 def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> Any:
@@ -211,8 +199,9 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> An
     >>> round(nt_xent(z, z, temperature=1.0), 4)  # log(1 + 4 exp(-1))
     0.9048
     """
-    u, v, tau = _prepared(z1, z2, temperature, normalize)
-    return _plain(_nt_xent(concatenate([u, v]), tau))
+    tau = check_temperature(temperature)
+    u, v = views(z1, z2, normalize)
+    return plain(_nt_xent(concatenate([u, v]), tau))
 
 
 def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce", normalize: bool = True) -> Any:
@@ -221,14 +210,15 @@ def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce
     Slower and no more accurate than the fused ones; it is what `hypercon.Explanation.verify` and the tests hold them
     against. Parameters as `info_nce`, with the name of the ``loss``.
     """
-    u, v, tau = _prepared(z1, z2, temperature, normalize)
+    tau = check_temperature(temperature)
+    u, v = views(z1, z2, normalize)
     if loss == "info_nce":
         log_p = log_softmax(matmul(u, transpose(v)) / tau, axis=1)
-        return _plain(-mean(total(where(_one_hot(u.shape[0], u), log_p, 0.0), axis=1)))
+        return plain(-mean(total(where(one_hot(u.shape[0], u), log_p, 0.0), axis=1)))
     z = concatenate([u, v])
-    positive, itself = nt_xent_masks(u.shape[0], z)
+    positive, itself = stacked_masks(u.shape[0], z)
     log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
-    return _plain(-mean(total(where(positive, log_p, 0.0), axis=1)))
+    return plain(-mean(total(where(positive, log_p, 0.0), axis=1)))
 
 
 def chance(loss: str, count: int) -> float:
@@ -300,14 +290,3 @@ def check_loss_name(loss: str) -> None:
     """Refuse a name that is no loss of this room."""
     if not isinstance(loss, str) or loss not in NAMES:
         raise InputError(f"loss got {loss!r}, expected one of {', '.join(NAMES)}")
-
-
-def _prepared(z1: Any, z2: Any, temperature: Any, on_sphere: bool) -> tuple[Any, Any, Any]:
-    """Checked inputs, on the sphere where that is asked."""
-    temperature, on_sphere = check_temperature(temperature), check_flag(on_sphere, "normalize")
-    z1, z2 = check_views(z1, z2, directions=on_sphere)
-    return (normalize(z1), normalize(z2), temperature) if on_sphere else (z1, z2, temperature)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, Tensor) else float(value)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import Tensor, logsumexp, matmul, norm, normalize, where
-from hypercon.autograd import mean as average
-from hypercon.autograd import sum as total
+from hypercon.autograd import logsumexp, normalize
 from hypercon.autograd.ops import raw
-from hypercon.backend import to_host, xp
+from hypercon.backend import to_host
 from hypercon.errors import InputError
-from hypercon.validation import check_embeddings, check_labels, check_positive, check_views, check_whole
+from hypercon.losses import alignment_loss, uniformity_loss
+from hypercon.validation import check_embeddings, check_labels, check_positive, check_whole
 
 
 def uniformity(z: Any, t: float = 2.0) -> Any:
@@ -48,13 +47,7 @@ def uniformity(z: Any, t: float = 2.0) -> Any:
     >>> round(uniformity(square), 4)
     4.3963
     """
-    t = check_positive(t, "t")
-    z = normalize(check_embeddings(z, "z"))
-    count = z.shape[0]
-    exponents = 2 * t * (matmul(z, z.T) - 1)  # -t |x - y|^2 = 2t (s - 1) on the sphere
-    pairs = where(xp(raw(z)).eye(count, dtype=bool), -math.inf, exponents)
-    value = math.log(count * (count - 1)) - logsumexp(pairs)
-    return value if isinstance(value, Tensor) else float(value)
+    return -uniformity_loss(z, t=t)
 
 
 def uniformity_floor(dim: int, t: float = 2.0) -> float:
@@ -144,12 +137,7 @@ def alignment(z1: Any, z2: Any, alpha: float = 2.0) -> Any:
     >>> alignment(np.eye(2), np.eye(2)[::-1])
     2.0
     """
-    alpha = check_positive(alpha, "alpha")
-    z1, z2 = check_views(z1, z2, directions=True)
-    offset = normalize(z1) - normalize(z2)
-    # a length has a derivative where two views coincide; the root of its square has none
-    value = average(total(offset * offset, axis=1) if alpha == 2 else norm(offset, axis=1) ** alpha)
-    return value if isinstance(value, Tensor) else float(value)
+    return alignment_loss(z1, z2, alpha=alpha)
 
 
 def tolerance(z: Any, labels: Any) -> float:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import hypercon as hc
 from hypercon.errors import DtypeError, InputError
 from hypercon.losses import chance, floor, info_nce, infonce, nt_xent
-from hypercon.losses.infonce import from_definition, nt_xent_masks, slope, take_apart
+from hypercon.losses.common import stacked_masks
+from hypercon.losses.infonce import from_definition, slope, take_apart
 from hypercon.testing import GradientError, gradcheck
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
@@ -209,7 +210,7 @@ def test_gradcheck_catches_transposed_similarities(symmetric, monkeypatch):
 def test_gradcheck_catches_embeddings_that_are_anchors_but_no_candidates(monkeypatch):
     def anchors_twice(g, out, saved, z, temperature):
         similarities, anchors = infonce._nt_xent_anchors(z, temperature)
-        positive, _ = nt_xent_masks(z.shape[0] // 2, similarities)
+        positive, _ = stacked_masks(z.shape[0] // 2, similarities)
         ds = slope(anchors, positive, temperature) * (g / z.shape[0])
         return hc.matmul(2 * ds, z), -(ds * similarities).sum() / temperature
 
@@ -383,7 +384,7 @@ def test_only_similarities_over_temperature_matter(seed, n, d, tau, factor):
 
 def test_what_is_excluded_has_no_weight_and_no_slope():
     s = np.random.default_rng(0).normal(size=(6, 6))
-    positive, itself = nt_xent_masks(3, s)
+    positive, itself = stacked_masks(3, s)
     parts = take_apart(s, 0.5, positive, itself)
     huge = take_apart(np.where(itself, 1e6, s), 0.5, positive, itself)
     for mine, other in zip(parts, huge, strict=True):

@@ -1,0 +1,42 @@
+"""What the losses share: checked views on the sphere, and the masks that say which pair is what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypercon.autograd import Tensor, normalize, where
+from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
+from hypercon.backend import Array, xp
+from hypercon.validation import check_flag, check_views
+
+
+def views(z1: Any, z2: Any, on_sphere: Any) -> tuple[Any, Any]:
+    """Two checked views of one batch, on the sphere where that is asked."""
+    on_sphere = check_flag(on_sphere, "normalize")
+    z1, z2 = check_views(z1, z2, directions=on_sphere)
+    return (normalize(z1), normalize(z2)) if on_sphere else (z1, z2)
+
+
+def one_hot(count: int, like: Any) -> Array:
+    """Row i's positive is column i: a boolean (N, N) array on the device of ``like``."""
+    return xp(raw(like)).eye(count, dtype=bool)
+
+
+def stacked_masks(count: int, like: Any) -> tuple[Array, Array]:
+    """For 2N stacked embeddings: where each one's positive is, and itself, which is no candidate.
+
+    Both are boolean (2N, 2N) arrays.
+    """
+    itself = one_hot(2 * count, like)
+    return xp(itself).roll(itself, count, axis=1), itself
+
+
+def mean_where(mask: Array, values: Any) -> Any:
+    """For every row the mean of the entries that the mask marks, (A,)."""
+    return total(where(mask, values, 0.0), axis=1) / mask.sum(axis=1).astype(values.dtype)
+
+
+def plain(value: Any) -> Any:
+    """A loss as its caller gets it: a tensor if it was computed from one, else a float."""
+    return value if isinstance(value, Tensor) else float(value)

@@ -1,0 +1,161 @@
+"""What hardness is worth: losses that weigh all negatives alike, and losses that look at the hardest only.
+
+Wang & Liu 2021, sections 3.1, 3.3 and 4.3: the simple loss has no temperature and no hardness; cutting away all but the
+hardest negatives gives either loss that property back, whatever the temperature.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypercon.autograd import matmul, mean, transpose, where
+from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
+from hypercon.backend import Array, xp
+from hypercon.errors import InputError
+from hypercon.losses.common import mean_where, one_hot, plain, views
+from hypercon.losses.infonce import take_apart
+from hypercon.validation import check_positive, check_temperature, check_whole
+
+
+def simple_loss(z1: Any, z2: Any, *, weight: float | None = None, normalize: bool = True) -> Any:
+    """The loss without hardness: minus the positive similarity, plus the mean of the negative ones.
+
+    ``mean_i ( -s_ii + lambda sum_{j != i} s_ij )`` (Wang & Liu 2021, eq. 3). Every negative is pushed alike, whatever
+    its similarity.
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance.
+    weight : float, optional
+        lambda. Default ``1 / (N - 1)``, which makes this the limit of `hypercon.info_nce` for a large temperature, up
+        to a factor; the paper does not say which it used.
+    normalize : bool, default True
+        Put rows onto the unit sphere first.
+
+    Returns
+    -------
+    float or Tensor
+        Between -2 and 2 on the sphere at the default weight.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `hypercon.info_nce`; the weight is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> simple_loss(np.eye(3), np.eye(3))
+    -1.0
+    """
+    u, v = views(z1, z2, normalize)
+    similarities = matmul(u, transpose(v))
+    count = u.shape[0]
+    factor = 1 / (count - 1) if weight is None else check_positive(weight, "weight")
+    positive = one_hot(count, similarities)
+    return plain(mean(total(where(positive, -similarities, factor * similarities), axis=1)))
+
+
+def hard_simple(z1: Any, z2: Any, *, k: int | None = None, alpha: float | None = None, normalize: bool = True) -> Any:
+    """The simple loss on the hardest negatives alone: minus the positive, plus the mean of the ``k`` nearest negatives.
+
+    Wang & Liu 2021, section 4.3. Cutting gives the loss the hardness that it lacks.
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance.
+    k : int, optional
+        How many negatives an anchor keeps. Those that tie with the k-th are kept as well.
+    alpha : float, optional
+        Instead of ``k``: the share that is kept, in (0, 1]; ``k = ceil(alpha (N - 1))``.
+    normalize : bool, default True
+        Put rows onto the unit sphere first.
+
+    Returns
+    -------
+    float or Tensor
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `hypercon.info_nce`; neither or both of ``k`` and ``alpha`` are given, or there are not so many negatives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> z = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> round(hard_simple(z, z, k=1), 4)
+    -0.2667
+    """
+    u, v = views(z1, z2, normalize)
+    similarities = matmul(u, transpose(v))
+    positive = one_hot(u.shape[0], similarities)
+    hard = _hardest(similarities, positive, k, alpha)
+    return plain(mean(mean_where(hard, similarities) - mean_where(positive, similarities)))
+
+
+def hard_info_nce(
+    z1: Any, z2: Any, *, temperature: Any, k: int | None = None, alpha: float | None = None, normalize: bool = True
+) -> Any:
+    """InfoNCE with the hardest negatives alone in the denominator.
+
+    ``mean_i -log( e^{s_ii / tau} / (e^{s_ii / tau} + sum_{s_ik >= s_alpha} e^{s_ik / tau}) )`` (Wang & Liu 2021, eq.
+    9). The cut follows the similarities and carries no gradient.
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance.
+    temperature : float or Tensor
+        tau > 0.
+    k : int, optional
+        How many negatives an anchor keeps. Those that tie with the k-th are kept as well.
+    alpha : float, optional
+        Instead of ``k``: the share that is kept, in (0, 1]; ``k = ceil(alpha (N - 1))``. 1 keeps all: InfoNCE itself.
+    normalize : bool, default True
+        Put rows onto the unit sphere first.
+
+    Returns
+    -------
+    float or Tensor
+        At least 0, and never more than `hypercon.info_nce` of the same views.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `hypercon.info_nce`; neither or both of ``k`` and ``alpha`` are given, or there are not so many negatives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(hard_info_nce(np.eye(3), np.eye(3), temperature=1.0, alpha=1.0), 4)
+    0.5514
+    """
+    tau = check_temperature(temperature)
+    u, v = views(z1, z2, normalize)
+    similarities = matmul(u, transpose(v))
+    positive = one_hot(u.shape[0], similarities)
+    easy = ~_hardest(similarities, positive, k, alpha) & ~positive
+    return plain(mean(take_apart(similarities, tau, positive, easy).loss))
+
+
+def _hardest(similarities: Any, positive: Array, k: int | None, alpha: float | None) -> Array:
+    """Which candidates are among the hardest negatives of their anchor, (A, C)."""
+    negatives = similarities.shape[1] - 1
+    if (k is None) == (alpha is None):
+        raise InputError("k and alpha got both or neither, expected one: how many negatives are kept, or which share")
+    if alpha is not None:
+        if check_positive(alpha, "alpha", "0.1") > 1:
+            raise InputError(f"alpha got {alpha:g}, expected a share of the negatives, above 0 and at most 1")
+        k = math.ceil(alpha * negatives)
+    k = check_whole(k, "k", least=1)
+    if k > negatives:
+        raise InputError(f"k got {k}, expected 1 to {negatives}, the number of negatives")
+    m = xp(raw(similarities))
+    only_negatives = m.where(positive, -math.inf, raw(similarities))
+    cut = m.sort(only_negatives, axis=1)[:, -k][:, None]
+    return (only_negatives >= cut) & ~positive
