@@ -25,23 +25,28 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def lanes(blocks: int) -> int:
+    """How many lanes `run` spreads so many blocks over; block i falls to lane ``i % lanes``."""
+    return max(1, min(cores(), blocks))
+
+
 def run(work: Callable[[int], None], blocks: int) -> None:
     """Call ``work(i)`` for every block ``i``, spread over the cores.
 
     An exception in any block is raised here once the others have stopped. ``work`` must not call `run` itself.
     """
-    lanes = min(cores(), blocks)
-    if lanes <= 1:
+    count = lanes(blocks)
+    if count <= 1:
         for i in range(blocks):
             work(i)
         return
 
     def lane(first: int) -> None:
-        for i in range(first, blocks, lanes):
+        for i in range(first, blocks, count):
             work(i)
 
     with _one_blas_thread():
-        others = [_executor().submit(lane, first) for first in range(1, lanes)]
+        others = [_executor().submit(lane, first) for first in range(1, count)]
         try:
             lane(0)
         finally:

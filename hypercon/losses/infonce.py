@@ -11,12 +11,17 @@ What this file computes, forward and backward, are the two factors of its gradie
     dL_i/ds_ik = c_i r_ik / tau                   dL_i/ds_i+ = -c_i / tau
 
 The loss itself is softplus of the same argument, so nothing cancels when the positive wins by far.
+
+On the CPU the fused primitives leave the arithmetic to tiles.py, which never holds the N x N similarities. A GPU takes
+the formulas as they stand here, and so do the rules when they are recorded for a further derivative.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from hypercon.autograd import (
     concatenate,
@@ -32,8 +37,9 @@ from hypercon.autograd import (
     where,
 )
 from hypercon.autograd import sum as total
-from hypercon.backend import Array
+from hypercon.backend import Array, xp
 from hypercon.errors import InputError
+from hypercon.losses import tiles
 from hypercon.losses.common import one_hot, plain, stacked_masks, views
 from hypercon.validation import check_flag, check_temperature, check_whole
 
@@ -68,53 +74,60 @@ def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
     return anchors.coupling * (anchors.hardness - positive) / temperature
 
 
-# --- the two losses as fused primitives on unit vectors
+# --- the two losses as fused primitives
 
 
 def _info_nce_rule(
     g: Any, out: Any, saved: Any, u: Any, v: Any, temperature: Any, *, symmetric: bool
 ) -> tuple[Any, Any, Any]:
-    similarities, directions = saved or _info_nce_anchors(u, v, temperature, symmetric)
+    if saved is not None:
+        return saved[0] * g, saved[1] * g, saved[2] * g
+    similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    slopes = [slope(anchors, positive, temperature) for anchors in directions]
-    ds = slopes[0] if not symmetric else (slopes[0] + slopes[1].T) / 2
+    ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature)
+    if symmetric:
+        turned = transpose(similarities)
+        ds = (ds + transpose(slope(take_apart(turned, temperature, positive, None), positive, temperature))) / 2
     ds = ds * (g / u.shape[0])
     # the loss depends on s / tau alone, so tau's derivative is that of all similarities growing together
-    return matmul(ds, v), matmul(ds.T, u), -total(ds * similarities) / temperature
-
-
-def _info_nce_anchors(u: Any, v: Any, temperature: Any, symmetric: bool) -> tuple[Any, list[Anchors]]:
-    similarities = matmul(u, v.T)
-    positive = one_hot(u.shape[0], similarities)
-    directions = [take_apart(similarities, temperature, positive, None)]
-    if symmetric:
-        directions.append(take_apart(similarities.T, temperature, positive, None))
-    return similarities, directions
+    return matmul(ds, v), matmul(transpose(ds), u), -total(ds * similarities) / temperature
 
 
 @primitive(fused=_info_nce_rule)
 def _info_nce(u: Any, v: Any, temperature: Any, *, symmetric: bool) -> tuple[Any, Any]:
-    saved = _info_nce_anchors(u, v, temperature, symmetric)
-    return sum(anchors.loss.mean() for anchors in saved[1]) / len(saved[1]), saved
+    if xp(u) is np:
+        there = tiles.one_way(u, v, temperature)
+        if not symmetric:
+            return u.dtype.type(there.loss), there[1:]
+        back = tiles.one_way(v, u, temperature)
+        return u.dtype.type((there.loss + back.loss) / 2), (
+            (there.by_anchors + back.by_candidates) / 2,
+            (there.by_candidates + back.by_anchors) / 2,
+            (there.by_temperature + back.by_temperature) / 2,
+        )
+    similarities = u @ v.T
+    positive = one_hot(u.shape[0], similarities)
+    ways = [similarities, similarities.T] if symmetric else [similarities]
+    return sum(take_apart(s, temperature, positive, None).loss.mean() for s in ways) / len(ways), None
 
 
 def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tuple[Any, Any]:
-    similarities, anchors = saved or _nt_xent_anchors(z, temperature)
-    positive, _ = stacked_masks(z.shape[0] // 2, similarities)
-    ds = slope(anchors, positive, temperature) * (g / z.shape[0])
+    if saved is not None:
+        return saved[0] * g, saved[1] * g
+    similarities = matmul(z, transpose(z))
+    positive, itself = stacked_masks(z.shape[0] // 2, similarities)
+    ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
-    return matmul(ds + ds.T, z), -total(ds * similarities) / temperature
-
-
-def _nt_xent_anchors(z: Any, temperature: Any) -> tuple[Any, Anchors]:
-    similarities = matmul(z, z.T)
-    return similarities, take_apart(similarities, temperature, *stacked_masks(z.shape[0] // 2, similarities))
+    return matmul(ds + transpose(ds), z), -total(ds * similarities) / temperature
 
 
 @primitive(fused=_nt_xent_rule)
 def _nt_xent(z: Any, temperature: Any) -> tuple[Any, Any]:
-    saved = _nt_xent_anchors(z, temperature)
-    return saved[1].loss.mean(), saved
+    if xp(z) is np:
+        found = tiles.one_way(z, z, temperature, shift=z.shape[0] // 2, not_itself=True)
+        return z.dtype.type(found.loss), (found.by_anchors + found.by_candidates, found.by_temperature)
+    similarities = z @ z.T
+    return take_apart(similarities, temperature, *stacked_masks(z.shape[0] // 2, similarities)).loss.mean(), None
 
 
 # --- what users call
