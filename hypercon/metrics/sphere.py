@@ -79,13 +79,15 @@ def uniformity_floor(dim: int, t: float = 2.0) -> float:
     """
     dim = check_whole(dim, "dim", least=2, why="a sphere in one dimension is two points")
     t = check_positive(t, "t")
-    # log of the power series 0F1(; b; x) = sum_k x^k / (k! (b)_k); its largest term lies near k = t
-    b, x = dim / 2, t * t
-    terms = [
-        k * math.log(x) - math.lgamma(k + 1) - math.lgamma(b + k) + math.lgamma(b)
-        for k in range(int(2 * t + 20 * math.sqrt(t)) + 60)
-    ]
-    return float(-2 * t + logsumexp(np.array(terms)))
+    # the logarithm of the power series 0F1(; b; t^2) = sum_k t^2k / (k! (b)_k), from the terms around its largest one:
+    # the others are less than rounding, and for a large t there would be very many
+    b = dim / 2
+    largest = max(0.0, math.hypot((b - 1) / 2, t) - (b + 1) / 2)  # where a term equals the next: t^2 = (k + 1) (b + k)
+    reach = 15 * math.sqrt(largest + 1) + 60
+    k = np.arange(max(0, int(largest - reach)), int(largest + reach), dtype=np.float64)
+    first = 2 * k[0] * math.log(t) - math.lgamma(k[0] + 1) - math.lgamma(b + k[0]) + math.lgamma(b)
+    steps = 2 * math.log(t) - np.log((k[1:]) * (b + k[1:] - 1))
+    return float(-2 * t + logsumexp(first + np.concatenate([[0.0], np.cumsum(steps)])))
 
 
 def uniformity_spectrum(z: Any, ts: Sequence[float]) -> np.ndarray:

@@ -328,3 +328,11 @@ Z = np.random.default_rng(0).normal(size=(4, 3))
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("t", [1e-9, 50.0, 5e4, 5e8])
+def test_the_floor_is_found_for_any_sharpness(t):
+    """A temperature of 1e-9 asks for t = 5e8, where the series has a thousand million terms before its largest."""
+    special = pytest.importorskip("scipy.special")
+    expected = math.lgamma(1.5) - 0.5 * math.log(t) + math.log(special.ive(0.5, 2 * t))
+    assert uniformity_floor(3, t) == pytest.approx(expected, rel=1e-6)
