@@ -15,6 +15,7 @@ import numpy as np
 
 from hypercon.errors import InputError
 from hypercon.testing.cases import EDGES, unit
+from hypercon.testing.layouts import LAYOUTS, laid_out
 
 try:
     from hypothesis import strategies as st
@@ -23,8 +24,6 @@ except ImportError as missing:
     raise ImportError(
         'hypercon.testing.strategies needs Hypothesis, which is not installed: pip install "hypercon[test]"'
     ) from missing
-
-LAYOUTS = ("C", "F", "transposed", "strided", "reversed", "broadcast")
 
 Shape = tuple[int, ...]
 
@@ -162,49 +161,6 @@ def arrays(
         elif edge == "zeros":
             flat[size // 2] = 0.0
     return laid_out(flat.reshape(size_of).astype(dtype), layout)
-
-
-def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
-    """The numbers of ``x`` in the same order of axes, laid out otherwise in memory.
-
-    Parameters
-    ----------
-    x : numpy.ndarray
-    layout : str
-        One of those that `arrays` takes.
-
-    Returns
-    -------
-    numpy.ndarray
-        Equal to ``x``.
-
-    Raises
-    ------
-    InputError
-        No such layout.
-
-    Examples
-    --------
-    >>> laid_out(np.arange(3.0), "reversed").strides
-    (-8,)
-    """
-    if layout == "C":
-        return np.array(x, order="C")
-    if layout == "F":
-        return np.array(x, order="F")
-    if layout == "transposed":  # the first two axes are swapped in memory, which differs from "F" from 3 axes on
-        return np.ascontiguousarray(x.swapaxes(0, 1)).swapaxes(0, 1) if x.ndim > 1 else x.copy()
-    if layout == "strided":
-        holder = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)  # who reads between the strides gets nan
-        view = holder[(*(slice(None, None, 2) for _ in x.shape), ...)]  # the dots make a 0-d view, not a scalar
-        view[...] = x
-        return view
-    if layout == "reversed":
-        backwards = tuple(slice(None, None, -1) for _ in x.shape)
-        return x[backwards].copy()[backwards] if x.ndim else x.copy()
-    if layout == "broadcast":
-        return np.broadcast_to(x.copy(), x.shape)
-    raise InputError(f"layout got {layout!r}, expected one of {', '.join(LAYOUTS)}")
 
 
 @st.composite

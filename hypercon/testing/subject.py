@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hypercon.autograd import Tensor, grad, value_and_grad
-from hypercon.errors import DtypeError
+from hypercon.errors import DtypeError, InputError
 from hypercon.testing.cases import Case
 from hypercon.testing.definition import Meant
 from hypercon.testing.gradcheck import extrapolated
@@ -105,7 +105,10 @@ class Subject:
 
     def value(self, case: Case) -> float:
         """The loss."""
-        returned = self._call(self.functions[0], case, "the loss")
+        return self.number(self._call(self.functions[0], case, "the loss"), case)
+
+    def number(self, returned: Any, case: Case) -> float:
+        """What a call returned, if that is one real number."""
         returned = returned.data if isinstance(returned, Tensor) else returned
         try:
             if np.ndim(returned) != 0 or isinstance(returned, str):
@@ -118,13 +121,17 @@ class Subject:
     def gradients(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """By both views."""
         if self._gradient is None:
-            return self._by_autograd(case)[:2]
-        returned = self._call(self._gradient, case, "the gradient")
+            returned = self._by_autograd(case)[:2]
+        else:
+            returned = self._call(self._gradient, case, "the gradient")
         try:
             g1, g2 = (np.asarray(g, dtype=np.float64) for g in returned)
         except (TypeError, ValueError) as error:
             said = f"the gradient returned {type(returned).__name__}, expected two arrays (g1, g2)"
             raise CallError(said, case, error) from None
+        if (g1.shape, g2.shape) != (case.z1.shape, case.z2.shape):
+            said = f"the gradients have shapes {g1.shape} and {g2.shape}, expected {case.z1.shape} twice"
+            raise CallError(said, case, InputError(said))
         return g1, g2
 
     def temperature_gradient(self, case: Case) -> float:
