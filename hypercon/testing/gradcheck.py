@@ -130,11 +130,7 @@ def _check_recorded(
 def slope_along(
     f: Callable[..., Any], point: list[np.ndarray], direction: list[np.ndarray], cotangent: np.ndarray | float = 1.0
 ) -> float:
-    """The derivative of ``<cotangent, f(point + h direction)>`` at h = 0, from values of ``f`` alone.
-
-    Central differences at steps that halve, extrapolated to step 0 (Richardson 1911, in Ridders' tableau); of all
-    estimates the one whose neighbours agree best is returned.
-    """
+    """The derivative of ``<cotangent, f(point + h direction)>`` at h = 0, from values of ``f`` alone."""
     scale = max(1.0, max(float(np.abs(d).max(initial=0)) for d in direction))
 
     def central(h: float) -> float:
@@ -142,7 +138,15 @@ def slope_along(
         behind = _value(f, [x - h * d for x, d in zip(point, direction, strict=True)])
         return float((cotangent * (ahead - behind)).sum() / (2 * h))
 
-    h = 2e-2 / scale
+    return extrapolated(central, 2e-2 / scale)
+
+
+def extrapolated(central: Callable[[float], float], h: float) -> float:
+    """What central differences tend to as their step tends to 0, from steps that halve, beginning with ``h``.
+
+    Extrapolated (Richardson 1911, in Ridders' tableau); of all estimates the one whose neighbours agree best is
+    returned.
+    """
     row = [central(h)]
     best, error = row[0], np.inf
     for _ in range(9):
