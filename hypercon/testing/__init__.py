@@ -7,9 +7,8 @@ imported when it is first asked for.
 import importlib
 from typing import Any
 
+from hypercon.testing.contrastive import LossPropertyError, Report, Result, check_contrastive_loss
 from hypercon.testing.gradcheck import GradientError, gradcheck
-from hypercon.testing.properties import check_contrastive_loss
-from hypercon.testing.report import LossPropertyError, Report, Result
 
 __all__ = [
     "GradientError",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hypercon.errors import InputError
-from hypercon.testing.cases import EDGES, unit
+from hypercon.testing.contrastive.cases import EDGES, unit
 from hypercon.testing.layouts import LAYOUTS, laid_out
 
 try:

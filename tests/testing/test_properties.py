@@ -13,10 +13,11 @@ from faulty_losses import PLANTED
 import hypercon as hc
 from hypercon.errors import DtypeError, InputError
 from hypercon.losses import infonce
-from hypercon.testing import LossPropertyError, check_contrastive_loss, definition
-from hypercon.testing.cases import Case, draw_cases, shrink
-from hypercon.testing.definition import Meant
-from hypercon.testing.laws import LAWS
+from hypercon.testing import LossPropertyError, check_contrastive_loss
+from hypercon.testing.contrastive import definition
+from hypercon.testing.contrastive.cases import Case, draw_cases, shrink
+from hypercon.testing.contrastive.definition import Meant
+from hypercon.testing.contrastive.laws import LAWS
 
 NUMBERS = [law.number for law in LAWS]
 

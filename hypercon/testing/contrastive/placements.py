@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hypercon.testing.cases import Case, unit
+from hypercon.testing.contrastive.cases import Case, unit
 
 
 def gram(case: Case) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 
 from hypercon.autograd import Tensor, grad, value_and_grad
 from hypercon.errors import DtypeError, InputError
-from hypercon.testing.cases import Case
-from hypercon.testing.definition import Meant
+from hypercon.testing.contrastive.cases import Case
+from hypercon.testing.contrastive.definition import Meant
 from hypercon.testing.gradcheck import extrapolated
 
 

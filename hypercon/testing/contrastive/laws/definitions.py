@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from hypercon.testing import definition
-from hypercon.testing.cases import Case, duplicated
-from hypercon.testing.laws.law import Claims, law, same_gradients
-from hypercon.testing.subject import CallError, Claim, Subject, between, equal
+from hypercon.testing.contrastive import definition
+from hypercon.testing.contrastive.cases import Case, duplicated
+from hypercon.testing.contrastive.laws.law import Claims, law, same_gradients
+from hypercon.testing.contrastive.subject import CallError, Claim, Subject, between, equal
 
 
 @law(

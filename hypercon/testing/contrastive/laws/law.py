@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from hypercon.testing.cases import Case
-from hypercon.testing.definition import Meant
-from hypercon.testing.subject import Claim, Subject, equal
+from hypercon.testing.contrastive.cases import Case
+from hypercon.testing.contrastive.definition import Meant
+from hypercon.testing.contrastive.subject import Claim, Subject, equal
 
 Claims = Iterator[Claim]
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from hypercon.testing import placements
-from hypercon.testing.cases import Case, unit
-from hypercon.testing.laws.law import Claims, law, of_rows_on_the_sphere, same_gradients
+from hypercon.testing.contrastive import placements
+from hypercon.testing.contrastive.cases import Case, unit
+from hypercon.testing.contrastive.laws.law import Claims, law, of_rows_on_the_sphere, same_gradients
+from hypercon.testing.contrastive.subject import Subject, between, equal
 from hypercon.testing.layouts import laid_out
-from hypercon.testing.subject import Subject, between, equal
 
 
 @law(

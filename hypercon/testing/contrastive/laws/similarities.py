@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hypercon.testing import definition, placements
-from hypercon.testing.cases import Case
-from hypercon.testing.definition import Meant, tangent
-from hypercon.testing.laws.law import Claims, law, name_of, same_gradients
-from hypercon.testing.subject import Claim, Subject, between, equal
+from hypercon.testing.contrastive import definition, placements
+from hypercon.testing.contrastive.cases import Case
+from hypercon.testing.contrastive.definition import Meant, tangent
+from hypercon.testing.contrastive.laws.law import Claims, law, name_of, same_gradients
+from hypercon.testing.contrastive.subject import Claim, Subject, between, equal
 
 
 @law(

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from hypercon.errors import DtypeError, InputError
-from hypercon.testing.cases import Case, draw_cases, shrink
-from hypercon.testing.definition import Meant
-from hypercon.testing.laws import LAWS, Law
-from hypercon.testing.report import Report, Result
-from hypercon.testing.subject import CallError, Claim, Subject
+from hypercon.testing.contrastive.cases import Case, draw_cases, shrink
+from hypercon.testing.contrastive.definition import Meant
+from hypercon.testing.contrastive.laws import LAWS, Law
+from hypercon.testing.contrastive.report import Report, Result
+from hypercon.testing.contrastive.subject import CallError, Claim, Subject
 
 
 def check_contrastive_loss(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hypercon.testing.cases import Case
+from hypercon.testing.contrastive.cases import Case
 
 _MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from hypercon.errors import InputError
-from hypercon.testing.cases import Case, unit
+from hypercon.testing.contrastive.cases import Case, unit
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 They are of three sorts: what leaves a loss as it is, what its definition says, and how it depends on similarities.
 """
 
-from hypercon.testing.laws import definitions, similarities, symmetries
-from hypercon.testing.laws.law import LAWS, Law
+from hypercon.testing.contrastive.laws import definitions, similarities, symmetries
+from hypercon.testing.contrastive.laws.law import LAWS, Law
 
 LAWS.sort(key=lambda law: int(law.number[1:]))
 
