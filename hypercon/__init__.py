@@ -5,6 +5,7 @@ Start with `info_nce` and `explain`; `hypercon dilemma` at the command line is t
 
 from hypercon import autograd, data, errors, losses, metrics, nn, optim
 from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
+from hypercon.configuration import show_config
 from hypercon.explain import Explanation, explain
 from hypercon.losses import info_nce, nt_xent
 from hypercon.training import History, fit
@@ -25,5 +26,6 @@ __all__ = [
     "nn",
     "nt_xent",
     "optim",
+    "show_config",
 ]
 __all__ += autograd.__all__

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hypercon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_dilemma(commands)
+    _add_config(commands)
     return parser
 
 
@@ -154,6 +155,28 @@ def _dilemma(arguments: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+# --- hypercon config
+
+
+def _add_config(commands: Any) -> None:
+    parser = commands.add_parser(
+        "config",
+        help="versions, BLAS and threads, devices: what to add to a report of a problem",
+        description="Print versions, the BLAS library and its threads, cores, and GPUs or why there are none.",
+    )
+    parser.set_defaults(command=_config, name="config")
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from hypercon.configuration import show_config
+
+    show_config()
+    return 0
+
+
+# --- words
 
 
 def _say(line: str) -> None:

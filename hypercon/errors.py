@@ -19,7 +19,11 @@ class DtypeError(HyperconError, TypeError):
 
 
 class DeviceError(HyperconError, ValueError):
-    """A device that is not there, or arrays of two devices in one operation."""
+    """A device that is not there, or that the data is not on."""
+
+
+class DeviceMixError(DeviceError):
+    """Arrays of two devices in one operation: nothing is moved unasked."""
 
 
 class GraphError(HyperconError, RuntimeError):

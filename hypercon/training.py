@@ -12,7 +12,7 @@ import numpy as np
 
 from hypercon import losses
 from hypercon.autograd import tensor
-from hypercon.backend import xp
+from hypercon.backend import read, xp
 from hypercon.data.batching import batches, check_batch_size
 from hypercon.errors import InputError, TrainingError
 from hypercon.nn import Encoder
@@ -161,7 +161,7 @@ def _step(
 
 
 def _check_finite(what: str, value: Any, number: int) -> None:
-    if not bool(xp(value.data).isfinite(value.data).all()):
+    if not read(xp(value.data).isfinite(value.data).all()):
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 

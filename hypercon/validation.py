@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hypercon.autograd import Tensor
-from hypercon.backend import Array, check_one_device, is_array, to_host, xp
+from hypercon.backend import Array, check_one_device, is_array, read, to_host, xp
 from hypercon.errors import DtypeError, InputError
 
 
@@ -55,7 +55,7 @@ def _as_number(value: Any, name: str, expected: str) -> float:
     try:
         if isinstance(raw, str | bytes):  # float() would read "0.2" as a number
             raise TypeError
-        return float(raw.item() if is_array(raw) else raw)
+        return float(read(raw) if is_array(raw) else raw)
     except (TypeError, ValueError, OverflowError):
         shown = f"shape {raw.shape}" if hasattr(raw, "shape") else repr(raw)[:60]
         raise DtypeError(f"{name} got {shown}, expected {expected}") from None
@@ -83,14 +83,12 @@ def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int =
         raise InputError(f"{name} got {data.shape[0]} row(s), expected at least {least}{reason}")
     if data.shape[1] < 1:
         raise InputError(f"{name} got shape {data.shape}, expected at least one dimension a row")
-    m = xp(data)
-    _refuse_rows(
-        ~m.isfinite(data).all(axis=1), name, "is not finite: look for a learning rate too large, or a log of 0"
-    )
-    if directions:
-        zero = ~data.astype(bool).any(axis=1)
+    finite = xp(data).isfinite(data).all(axis=1)
+    sound = finite & data.astype(bool).any(axis=1) if directions else finite
+    if not read(sound.all()):  # the only time that a good batch makes Python wait for a GPU
+        _refuse_rows(~finite, name, "is not finite: look for a learning rate too large, or a log of 0")
         _refuse_rows(
-            zero, name, "is all zeros and has no direction: an encoder ending in ReLU does this; end it in a Linear"
+            ~sound, name, "is all zeros and has no direction: an encoder ending in ReLU does this; end it in a Linear"
         )
     return z
 
@@ -132,6 +130,5 @@ def _as_array(value: Any, name: str) -> Array:
 
 
 def _refuse_rows(bad: Array, name: str, what: str) -> None:
-    if bool(bad.any()):
-        first = int(bad.argmax())
-        raise InputError(f"{name}: row {first} {what} ({int(bad.sum())} of {len(bad)} rows)")
+    if read(bad.any()):
+        raise InputError(f"{name}: row {read(bad.argmax())} {what} ({read(bad.sum())} of {len(bad)} rows)")

@@ -12,6 +12,7 @@ import numpy as np
 
 import hypercon as hc
 from hypercon.autograd import convolution, engine, ops
+from hypercon.backend import device_of, to_device
 
 NOT_OPERATIONS = {
     "Tensor",
@@ -77,6 +78,11 @@ def reduction(call: Callable[..., Any], numpy: Callable[..., Any]) -> list[Any]:
     ]
 
 
+def beside(array: np.ndarray, x: Any) -> Any:
+    """A constant of a row on the device of the row's input."""
+    return to_device(array, device_of(ops.raw(x)))
+
+
 def picking(index: Any, *shape: int) -> Any:
     return row(lambda x: hc.getitem(x, index), lambda x: x[index], shape)
 
@@ -140,7 +146,7 @@ _ROWS: dict[str, list[Any]] = {
         row(lambda x: hc.power(x, 3), lambda x: x**3, (2, 3)),
         row(lambda x: hc.power(x, -1.5), lambda x: x**-1.5, (2, 3), positive=True),
         row(lambda x: hc.power(2.0, x), lambda x: 2.0**x, (2, 3)),
-        row(lambda x: hc.power(x, EXPONENTS), lambda x: x**EXPONENTS, (2, 3)),
+        row(lambda x: hc.power(x, beside(EXPONENTS, x)), lambda x: x**EXPONENTS, (2, 3)),
     ],
     # elementwise functions
     "exp": elementwise(hc.exp, np.exp),
@@ -155,7 +161,7 @@ _ROWS: dict[str, list[Any]] = {
     "minimum": binary(hc.minimum, np.minimum),
     "clip": elementwise(lambda x: hc.clip(x, -0.7, 1.1), lambda x: np.clip(x, -0.7, 1.1)),
     "where": [
-        row(lambda x, y: hc.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), *shapes)
+        row(lambda x, y: hc.where(beside(MASK, x), x, y), lambda x, y: np.where(MASK, x, y), *shapes)
         for shapes in [((2, 3), (2, 3)), ((2, 1), ())]
     ],
     # reductions
@@ -313,7 +319,7 @@ _HIDDEN_ROWS: dict[str, list[Any]] = {
     "alias": [row(engine.alias, None, (2, 3))],
     "to": [row(lambda x: x.to("cpu"), None, (2, 3))],
     "put": [
-        row(lambda x: ops.put(x, [0, 0, 2], (3, 2)), None, (3, 2)),
+        row(lambda x: ops.put(x, beside(np.array([0, 0, 2]), x), (3, 2)), None, (3, 2)),
         row(lambda x: ops.put(x, slice(2), (3, 2)), None, (2, 2)),
     ],
     "conv_image": [

@@ -16,6 +16,7 @@ PACKAGE = Path(hypercon.__file__).parent
 FLOORS = [
     {"errors", "version"},
     {"backend", "threads", "files"},
+    {"configuration"},
     {"autograd"},
     {"validation"},
     {"losses"},

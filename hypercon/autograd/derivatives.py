@@ -234,8 +234,9 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
         call = _traced(f, args, (argnum,), kwargs)
         value, x, m = call.value, call.inner[0], xp(call.value.data)
         rows = []
-        for unit in m.eye(value.size, dtype=value.dtype):
-            rows += call.finish(call.pull(unit.reshape(value.shape), keep=True))
+        units = m.eye(value.size, dtype=value.dtype)
+        for i in range(value.size):
+            rows += call.finish(call.pull(units[i].reshape(value.shape), keep=True))
         shape = (*value.shape, *x.shape)
         if not rows:
             return call.finish([Tensor(m.zeros(shape, x.dtype))])[0]

@@ -296,6 +296,8 @@ def _first_cotangent(output: Traced, cotangent: Any) -> Array:
             )
         return xp(output.data).ones(output.shape, output.dtype)
     raw = cotangent.data if isinstance(cotangent, Traced) else cotangent
+    if is_array(raw):
+        check_one_device("backward()", [raw, output.data])
     g = xp(output.data).asarray(raw, dtype=output.dtype)
     if g.shape != output.shape:
         raise InputError(f"the cotangent has shape {g.shape}, expected the value's own shape {output.shape}")

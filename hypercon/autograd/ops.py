@@ -11,6 +11,7 @@ gradient 0; ``x ** 0`` is constant, at 0 too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import Traced, primitive
-from hypercon.backend import Array, xp
+from hypercon.backend import Array, device_of, to_device, xp
 from hypercon.errors import DtypeError
 
 Axis = int | tuple[int, ...] | None
@@ -57,7 +58,7 @@ def negative(x: Any) -> Any:
 
 
 def _base_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
-    if np.ndim(raw(y)) == 0 and raw(y) != 0:
+    if isinstance(y, int | float) and y != 0:
         return g * y * power(x, y - 1)
     # x ** 0 is constant: unguarded, its derivative at 0 would be 0 * inf
     return g * y * power(x, where((x == 0) & (y == 0), 1.0, y - 1))
@@ -65,6 +66,8 @@ def _base_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _exponent_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     # exists where x > 0, and is taken as 0 at x = 0
+    if isinstance(x, int | float):
+        return g * out * (math.log(x) if x > 0 else 0.0)
     return g * out * log(where(x > 0, x, 1.0))
 
 
@@ -180,7 +183,7 @@ def keepdims_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 def _spread(g: Any, x: Any, axis: Axis) -> Any:
     """A reduction's cotangent with the reduced axes back as length 1, ready to be broadcast against x."""
-    return reshape(g, keepdims_shape(np.shape(raw(x)), axis))
+    return reshape(g, keepdims_shape(x.shape, axis))
 
 
 @primitive(lambda g, out, x, axis, keepdims: broadcast_to(_spread(g, x, axis), x.shape))
@@ -300,10 +303,15 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     return x.reshape(shape)
 
 
-@primitive(lambda g, out, x, axes: transpose(g, None if axes is None else np.argsort([a % len(axes) for a in axes])))
+@primitive(lambda g, out, x, axes: transpose(g, None if axes is None else _undone(axes)))
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """x with its axes in the given order, or reversed."""
     return x.transpose(axes)
+
+
+def _undone(axes: Sequence[int]) -> tuple[int, ...]:
+    """The order of axes that puts them back."""
+    return tuple(np.argsort([a % len(axes) for a in axes]).tolist())
 
 
 @primitive(lambda g, out, x, shape: g)  # the engine sums what was copied
@@ -366,4 +374,12 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
 @composed
 def getitem(x: Any, index: Any) -> Any:
     """x[index], as NumPy indexes: integers, slices, integer and boolean arrays."""
-    return _take(x, tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index))
+    index = tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index)
+    return _take(x, index if xp(raw(x)) is np else _beside(index, device_of(raw(x))))
+
+
+def _beside(index: Any, device: str) -> Any:
+    """``index`` with its lists and NumPy arrays on ``device``: positions, unlike data, follow what they point into."""
+    if isinstance(index, tuple):
+        return tuple(_beside(part, device) for part in index)
+    return to_device(index, device) if isinstance(index, list | np.ndarray) else index

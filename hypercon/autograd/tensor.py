@@ -219,7 +219,7 @@ class Tensor(Traced):
         """The only value of a tensor of size 1, as a Python number."""
         if self.size != 1:
             raise InputError(f"item() needs a tensor of one value, got shape {self.shape}: reduce or index it first")
-        return self.data.item()
+        return backend.read(self.data)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -236,7 +236,7 @@ class Tensor(Traced):
             raise InputError(
                 f"the truth value of a tensor of shape {self.shape} is ambiguous: use (t > 0).all() or .any()"
             )
-        return bool(self.data.item())
+        return bool(backend.read(self.data))
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise DtypeError(

@@ -7,7 +7,7 @@ from typing import Any
 from hypercon.autograd import Tensor, normalize, where
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
-from hypercon.backend import Array, xp
+from hypercon.backend import Array, read, xp
 from hypercon.validation import check_flag, check_views
 
 
@@ -39,4 +39,4 @@ def mean_where(mask: Array, values: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """A loss as its caller gets it: a tensor if it was computed from one, else a float."""
-    return value if isinstance(value, Tensor) else float(value)
+    return value if isinstance(value, Tensor) else float(read(value))

@@ -9,7 +9,7 @@ import numpy as np
 
 from hypercon.autograd import concatenate, log_softmax, matmul, mean, transpose, where
 from hypercon.autograd.ops import raw
-from hypercon.backend import xp
+from hypercon.backend import device_of, to_device
 from hypercon.losses.common import mean_where, plain, stacked_masks, views
 from hypercon.validation import check_labels, check_positive, check_temperature
 
@@ -65,6 +65,6 @@ def sup_con(
     classes = np.tile(check_labels(labels, u.shape[0]), 2)
     z = concatenate([u, v])
     _, itself = stacked_masks(u.shape[0], z)
-    positive = xp(raw(z)).asarray(classes[:, None] == classes[None, :]) & ~itself
+    positive = to_device(classes[:, None] == classes[None, :], device_of(raw(z))) & ~itself
     log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
     return plain(scale * -mean(mean_where(positive, log_p)))

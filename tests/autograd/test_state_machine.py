@@ -11,7 +11,7 @@ import importlib.util
 import naive_engine
 import numpy as np
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,7 +27,14 @@ import hypercon as hc
 SHAPES = [(), (2,), (3, 1), (1, 2)]  # any two broadcast
 DEEPEST = 8  # paths double at every reuse, and the naive engine walks them all
 
-BRIEF = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None)
+BRIEF = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # on a busy machine everything is
+)
 
 indices = st.integers(0, 10**6)
 names = st.sampled_from(["add", "subtract", "multiply"])
