@@ -146,6 +146,15 @@ def to_device(array: Any, device: str) -> Array:
         return cupy.asarray(array)
 
 
+def index_beside(array: Array, index: Any) -> Any:
+    """``index`` with its lists and NumPy arrays on the device of ``array``: positions follow what they point into."""
+    if xp(array) is np:
+        return index
+    if isinstance(index, tuple):
+        return tuple(index_beside(array, part) for part in index)
+    return to_device(index, device_of(array)) if isinstance(index, list | np.ndarray) else index
+
+
 def to_host(array: Any) -> np.ndarray:
     """``array`` as a NumPy array."""
     if isinstance(array, np.ndarray):

@@ -1,6 +1,7 @@
 """Operations composed of the table's primitives; their derivatives need no rules of their own.
 
-Names and arguments are NumPy's. `einsum` alone is a primitive here: its rule is its own, applied to other letters.
+Names and arguments are NumPy's. `prod` and `einsum` are primitives here, whose rules are
+themselves, applied to other operands.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hypercon.autograd.ops import (
     put,
     raw,
     reshape,
+    spread,
     transpose,
     where,
 )
@@ -55,6 +57,30 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """
     centred = x - mean(x, axis, keepdims=True)
     return mean(centred * centred, axis, keepdims)
+
+
+def _prod_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    # each factor's derivative is the product of the others. Dividing the whole by the factor would fail at 0, so the
+    # others are multiplied: row i of the last axes holds all factors, with 1 in place of factor i
+    kept = keepdims_shape(x.shape, axis)
+    order = sorted(range(len(kept)), key=lambda i: kept[i] != x.shape[i])  # reduced axes last
+    ordered = transpose(x, order)
+    lined = reshape(ordered, (*[x.shape[i] for i in order if kept[i] == x.shape[i]], 1, -1))
+    itself = xp(raw(x)).eye(lined.shape[-1], dtype=bool)
+    others = reshape(prod(where(itself, 1.0, lined), axis=-1), ordered.shape)
+    return spread(g, x, axis) * transpose(others, [order.index(i) for i in range(len(order))])
+
+
+@primitive(_prod_rule)
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product over one axis, several, or all; its derivatives are exact where factors are 0.
+
+    Examples
+    --------
+    >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    array([3., 8.])
+    """
+    return xp(x).prod(x, axis=axis, keepdims=keepdims)
 
 
 @composed

@@ -2,7 +2,7 @@
 
 A rule takes ``g``, the cotangent of the output, to the cotangent of one input; ``out`` is the output. The rules use the
 functions of this same file and plain operators, so they run on raw arrays and on tensors. Names and arguments are
-NumPy's. What is composed of these is in functions.py.
+NumPy's. What is made of these is in functions.py.
 
 Conventions where a derivative is a choice: ties in `max`, `min`, `maximum` and `minimum` share the gradient equally;
 ``relu'(0) = 0``; ``absolute'(0) = 0``; `clip` passes the gradient inside the interval and on its ends; `norm` at 0 has
@@ -19,7 +19,7 @@ import numpy as np
 
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import Traced, primitive
-from hypercon.backend import Array, device_of, to_device, xp
+from hypercon.backend import Array, index_beside, xp
 from hypercon.errors import DtypeError
 
 Axis = int | tuple[int, ...] | None
@@ -181,12 +181,12 @@ def keepdims_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
-def _spread(g: Any, x: Any, axis: Axis) -> Any:
+def spread(g: Any, x: Any, axis: Axis) -> Any:
     """A reduction's cotangent with the reduced axes back as length 1, ready to be broadcast against x."""
     return reshape(g, keepdims_shape(x.shape, axis))
 
 
-@primitive(lambda g, out, x, axis, keepdims: broadcast_to(_spread(g, x, axis), x.shape))
+@primitive(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x, axis), x.shape))
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # hides the builtin in this file
     """The sum over one axis, several, or all."""
     return xp(x).sum(x, axis=axis, keepdims=keepdims)
@@ -194,7 +194,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # hides the 
 
 def _extreme_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     attained = x == reshape(raw(out), keepdims_shape(x.shape, axis))
-    return _spread(g, x, axis) * (attained / attained.sum(axis=axis, keepdims=True))
+    return spread(g, x, axis) * (attained / attained.sum(axis=axis, keepdims=True))
 
 
 @primitive(_extreme_rule)
@@ -209,24 +209,6 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return xp(x).min(x, axis=axis, keepdims=keepdims)
 
 
-def _prod_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    # each factor's derivative is the product of the others. Dividing the whole by the factor would fail at 0, so the
-    # others are multiplied: row i of the last axes holds all factors, with 1 in place of factor i
-    kept = keepdims_shape(x.shape, axis)
-    order = sorted(range(len(kept)), key=lambda i: kept[i] != x.shape[i])  # reduced axes last
-    ordered = transpose(x, order)
-    lined = reshape(ordered, (*[x.shape[i] for i in order if kept[i] == x.shape[i]], 1, -1))
-    itself = xp(raw(x)).eye(lined.shape[-1], dtype=bool)
-    others = reshape(prod(where(itself, 1.0, lined), axis=-1), ordered.shape)
-    return _spread(g, x, axis) * transpose(others, [order.index(i) for i in range(len(order))])
-
-
-@primitive(_prod_rule)
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The product over one axis, several, or all; its derivatives are exact where factors are 0."""
-    return xp(x).prod(x, axis=axis, keepdims=keepdims)
-
-
 def _stable_exponentials(x: Any, axis: Axis) -> tuple[Any, Any, Any]:
     """exp(x - shift), their sum, and the shift: each slice's maximum, or 0 where that is infinite."""
     m = xp(x)
@@ -236,7 +218,7 @@ def _stable_exponentials(x: Any, axis: Axis) -> tuple[Any, Any, Any]:
     return e, m.sum(e, axis=axis, keepdims=True), shift
 
 
-@primitive(lambda g, out, x, axis, keepdims: _spread(g, x, axis) * softmax(x, axis))
+@primitive(lambda g, out, x, axis, keepdims: spread(g, x, axis) * softmax(x, axis))
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))), stable; entries of -inf count for nothing, and of nothing else it is -inf."""
     _, total, shift = _stable_exponentials(x, axis)
@@ -251,7 +233,7 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
     return e / _nonzero(total)
 
 
-@primitive(lambda g, out, x, axis, keepdims: _spread(g, x, axis) * (x / _nonzero(_spread(out, x, axis))))
+@primitive(lambda g, out, x, axis, keepdims: spread(g, x, axis) * (x / _nonzero(spread(out, x, axis))))
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The Euclidean length over one axis, several, or all; its gradient at 0 is 0."""
     m = xp(x)
@@ -375,11 +357,4 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
 def getitem(x: Any, index: Any) -> Any:
     """x[index], as NumPy indexes: integers, slices, integer and boolean arrays."""
     index = tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index)
-    return _take(x, index if xp(raw(x)) is np else _beside(index, device_of(raw(x))))
-
-
-def _beside(index: Any, device: str) -> Any:
-    """``index`` with its lists and NumPy arrays on ``device``: positions, unlike data, follow what they point into."""
-    if isinstance(index, tuple):
-        return tuple(_beside(part, device) for part in index)
-    return to_device(index, device) if isinstance(index, list | np.ndarray) else index
+    return _take(x, index_beside(raw(x), index))

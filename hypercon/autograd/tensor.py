@@ -156,7 +156,7 @@ class Tensor(Traced):
         return functions.var(self, axis, keepdims)
 
     def prod(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
-        return ops.prod(self, axis, keepdims)
+        return functions.prod(self, axis, keepdims)
 
     def max(self, axis: ops.Axis = None, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis, keepdims)
