@@ -210,9 +210,8 @@ def sweep(
     """
     nodes, leaves = graph or (ancestors(output) if output.requires_grad else ([], []))
     first = _first_cotangent(output, cotangent)
-    if (
-        create_graph
-    ):  # a cotangent that is a tensor stays one: what is swept is linear in it, and `jvp` makes use of that
+    if create_graph:
+        # a cotangent that is a tensor stays one: what is swept is linear in it, and `jvp` makes use of that
         first = cotangent if isinstance(cotangent, Traced) else type(output)(first)
     cotangents: dict[int, Any] = {id(output): first}
     wanted = {id(target) for target in targets}
