@@ -8,12 +8,16 @@ from hypercon.autograd import *  # noqa: F403 - the engine's functions are the l
 from hypercon.configuration import show_config
 from hypercon.explain import Explanation, explain
 from hypercon.losses import info_nce, nt_xent
+from hypercon.temperature import CosineTemperature, LearnedTemperature, Temperature
 from hypercon.training import History, fit
 from hypercon.version import __version__
 
 __all__ = [
+    "CosineTemperature",
     "Explanation",
     "History",
+    "LearnedTemperature",
+    "Temperature",
     "__version__",
     "autograd",
     "data",

@@ -21,7 +21,8 @@ from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.losses.common import stacked_masks
 from hypercon.losses.infonce import chance, check_loss_name, floor, from_definition, slope, take_apart
-from hypercon.validation import check_flag, check_labels, check_temperature, check_views
+from hypercon.temperature import check_temperature
+from hypercon.validation import check_flag, check_labels, check_views
 
 
 @dataclass(frozen=True, eq=False, repr=False)

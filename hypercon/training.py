@@ -17,7 +17,7 @@ from hypercon.data.batching import batches, check_batch_size
 from hypercon.errors import InputError, TrainingError
 from hypercon.nn import Encoder
 from hypercon.optim import Optimizer
-from hypercon.validation import check_temperature
+from hypercon.temperature import Temperature, check_temperature
 
 
 class TwoViews(Protocol):
@@ -63,7 +63,7 @@ def fit(
     images: np.ndarray,
     *,
     loss: str | Callable[[Any, Any], Any],
-    temperature: float | None = None,
+    temperature: float | Temperature | None = None,
     optimizer: Optimizer,
     epochs: int,
     batch_size: int,
@@ -82,8 +82,9 @@ def fit(
         float32 in [0, 1].
     loss : {"info_nce", "nt_xent"} or callable
         A callable takes the embeddings of two views and returns a scalar tensor.
-    temperature : float
-        For a loss given by name. A callable carries its own.
+    temperature : float or Temperature
+        For a loss given by name; a callable carries its own. One that changes goes on with every step. A
+        `LearnedTemperature` is trained if the optimiser has its parameters as well.
     optimizer : Optimizer
         Over the encoder's parameters.
     epochs : int
@@ -126,7 +127,6 @@ def fit(
     check_batch_size(batch_size, len(images))
     history = History(batch_size=batch_size)
     total = epochs * (len(images) // batch_size)
-    note = _bounds_note(loss, batch_size, temperature)
     encoder.train()
     with _bar(total, progress) as bar:
         start = time.perf_counter()
@@ -135,7 +135,10 @@ def fit(
                 history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
                 history.seconds = time.perf_counter() - start
                 bar.update(1)
+                note = _bounds_note(loss, batch_size, temperature)
                 bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
+                if isinstance(temperature, Temperature):
+                    temperature.step()
     encoder.eval()
     return history
 
@@ -165,7 +168,9 @@ def _check_finite(what: str, value: Any, number: int) -> None:
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 
-def _objective(loss: str | Callable[[Any, Any], Any], temperature: float | None) -> Callable[[Any, Any], Any]:
+def _objective(
+    loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None
+) -> Callable[[Any, Any], Any]:
     if callable(loss):
         if temperature is not None:
             raise InputError(
@@ -175,13 +180,16 @@ def _objective(loss: str | Callable[[Any, Any], Any], temperature: float | None)
     losses.infonce.check_loss_name(loss)
     if temperature is None:
         raise InputError(f'loss "{loss}" needs a temperature, for example temperature=0.2')
-    return partial(getattr(losses, loss), temperature=check_temperature(temperature))
+    check_temperature(temperature)
+    return partial(getattr(losses, loss), temperature=temperature)
 
 
-def _bounds_note(loss: Any, batch_size: int, temperature: float | None) -> str:
+def _bounds_note(loss: Any, batch_size: int, temperature: float | Temperature | None) -> str:
     if not isinstance(loss, str) or temperature is None:
         return ""
-    return f" (floor {losses.floor(loss, batch_size, temperature):.3f}, chance {losses.chance(loss, batch_size):.3f})"
+    tau = temperature.value if isinstance(temperature, Temperature) else temperature
+    note = f" (floor {losses.floor(loss, batch_size, tau):.3f}, chance {losses.chance(loss, batch_size):.3f})"
+    return note + (f", temperature {tau:.3f}" if isinstance(temperature, Temperature) else "")
 
 
 def _bar(total: int, progress: bool | str) -> Any:

@@ -61,16 +61,10 @@ def _as_number(value: Any, name: str, expected: str) -> float:
         raise DtypeError(f"{name} got {shown}, expected {expected}") from None
 
 
-def check_temperature(temperature: Any, name: str = "temperature") -> Any:
-    """A positive finite number, or a tensor holding one."""
-    number = check_positive(temperature, name, "0.2")
-    return temperature if isinstance(temperature, Tensor) else number
-
-
 def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int = 2) -> Any:
     """At least ``least`` rows of finite floats, (N, D); with ``directions`` none of them zero."""
     if not isinstance(z, Tensor):
-        z = _as_array(z, name)
+        z = as_array(z, name)
         if z.dtype.kind in "biu":
             z = z.astype(np.float64)
     data = z.data if isinstance(z, Tensor) else z
@@ -107,7 +101,7 @@ def check_views(z1: Any, z2: Any, *, directions: bool) -> tuple[Any, Any]:
 
 def check_labels(labels: Any, count: int, name: str = "labels") -> np.ndarray:
     """One whole number for each of ``count`` rows, as a NumPy array."""
-    array = to_host(labels.data if isinstance(labels, Tensor) else _as_array(labels, name))
+    array = to_host(labels.data if isinstance(labels, Tensor) else as_array(labels, name))
     if array.shape != (count,):
         raise InputError(f"{name} got shape {array.shape}, expected ({count},): one label for each embedding")
     if array.dtype.kind not in "biu":
@@ -122,7 +116,8 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def _as_array(value: Any, name: str) -> Array:
+def as_array(value: Any, name: str) -> Array:
+    """Anything that NumPy takes for numbers, as an array; a device's array as it is."""
     try:
         return value if is_array(value) else np.asarray(value)
     except (ValueError, TypeError):

@@ -84,6 +84,7 @@ LOSSES = {
     "info_nce, by definition": lambda a, b, tau: from_definition(a, b, temperature=tau),
     "nt_xent": lambda a, b, tau: losses.nt_xent(a, b, temperature=tau),
     "nt_xent, by definition": lambda a, b, tau: from_definition(a, b, temperature=tau, loss="nt_xent"),
+    "queue_info_nce": lambda a, b, tau: losses.queue_info_nce(a, b, raw(b)[::-1], temperature=tau),
     "siglip": lambda a, b, tau: losses.siglip(a, b, scale=1 / tau, bias=-1.0),
     "simple_loss": lambda a, b, tau: losses.simple_loss(a, b),
     "spectral": lambda a, b, tau: losses.spectral(a, b),
@@ -102,8 +103,17 @@ def formulas(device, monkeypatch):
         monkeypatch.setattr(losses.infonce, "np", None)
 
 
+def test_a_queue_lives_on_the_device(device):
+    queue = losses.Queue(5, 3, rng=np.random.default_rng(0), device=device.name)
+    other = losses.Queue(5, 3, rng=np.random.default_rng(0))
+    for start in (0, 3):
+        queue.push(device.put(numbers((4, 3), start)))
+        other.push(numbers((4, 3), start))
+    device.check_values(backend.to_host(queue.keys), other.keys)
+
+
 def test_every_loss_is_here():
-    assert {name.split(",")[0] for name in LOSSES} == set(losses.__all__) - {"chance", "floor"}
+    assert {name.split(",")[0] for name in LOSSES} == set(losses.__all__) - {"chance", "floor", "Queue"}
 
 
 @every_loss

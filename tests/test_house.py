@@ -19,6 +19,7 @@ FLOORS = [
     {"configuration"},
     {"autograd"},
     {"validation"},
+    {"temperature"},
     {"losses"},
     {"metrics", "nn"},
     {"explain", "optim", "data"},

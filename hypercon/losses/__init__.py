@@ -6,10 +6,12 @@ from hypercon.losses.hypersphere import align_uniform, alignment_loss, uniformit
 from hypercon.losses.infonce import chance, floor, info_nce, nt_xent
 from hypercon.losses.limits import first_order_limit, triplet_limit
 from hypercon.losses.pairwise import siglip, spectral
+from hypercon.losses.queue import Queue, queue_info_nce
 from hypercon.losses.redundancy import barlow_twins, vicreg
 from hypercon.losses.supervised import sup_con
 
 __all__ = [
+    "Queue",
     "align_uniform",
     "alignment_loss",
     "barlow_twins",
@@ -23,6 +25,7 @@ __all__ = [
     "hcl",
     "info_nce",
     "nt_xent",
+    "queue_info_nce",
     "siglip",
     "simple_loss",
     "spectral",

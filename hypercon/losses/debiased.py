@@ -13,8 +13,9 @@ from hypercon.autograd import max as largest
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.errors import InputError
-from hypercon.losses.common import plain, stacked_masks, views
-from hypercon.validation import check_number, check_positive, check_temperature
+from hypercon.losses.common import column, for_both_views, plain, stacked_masks, views
+from hypercon.temperature import check_temperatures
+from hypercon.validation import check_number, check_positive
 
 
 def dcl(z1: Any, z2: Any, *, temperature: Any, sigma: float | None = None, normalize: bool = True) -> Any:
@@ -28,8 +29,8 @@ def dcl(z1: Any, z2: Any, *, temperature: Any, sigma: float | None = None, norma
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     sigma : float, optional
         Given, positives are weighted (DCLW): ``w = 2 - N softmax(s_ii / sigma)`` over the batch, so that pairs already
         close count less; the paper takes 0.5. Default: no weights, ``w = 1``.
@@ -52,9 +53,8 @@ def dcl(z1: Any, z2: Any, *, temperature: Any, sigma: float | None = None, norma
     >>> round(dcl(np.eye(3), np.eye(3), temperature=1.0), 4)  # log 4 - 1
     0.3863
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
-    positives, negatives = _logits(u, v, tau)
+    positives, negatives = _logits(u, v, for_both_views(check_temperatures(temperature, u)))
     if sigma is None:
         return plain(mean(logsumexp(negatives, axis=1) - positives))
     weights = 2 - u.shape[0] * softmax(total(u * v, axis=1) / check_positive(sigma, "sigma", "0.5"))
@@ -72,8 +72,8 @@ def debiased(z1: Any, z2: Any, *, temperature: Any, class_prior: float = 0.1, no
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     class_prior : float, default 0.1
         tau+, the probability that a negative is of the anchor's class, in [0, 1). 0 gives NT-Xent.
     normalize : bool, default True
@@ -118,8 +118,8 @@ def hcl(
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     beta : float, default 1.0
         How much harder negatives count, at least 0; 0 gives `debiased`.
     class_prior : float, default 0.1
@@ -144,13 +144,13 @@ def hcl(
     >>> hcl(z, z, temperature=0.5, beta=1.0) > hcl(z, z, temperature=0.5, beta=0.0)
     True
     """
-    tau = check_temperature(temperature)
     prior, beta = float(check_number(class_prior, "class_prior")), float(check_number(beta, "beta"))
     if not 0 <= prior < 1:
         raise InputError(f"class_prior got {prior:g}, expected a probability from 0 to below 1, such as 0.1")
     if beta < 0:
         raise InputError(f"beta got {beta:g}, expected 0 or more")
     u, v = views(z1, z2, normalize)
+    tau = for_both_views(check_temperatures(temperature, u))
     positives, negatives = _logits(u, v, tau)
     count = 2 * u.shape[0] - 2
     # exponentials relative to the largest logit of the row: neither overflows nor loses all of them
@@ -166,6 +166,6 @@ def hcl(
 def _logits(u: Any, v: Any, tau: Any) -> tuple[Any, Any]:
     """For 2N stacked anchors: the positive's logit, (2N,), and those of the negatives, -inf elsewhere, (2N, 2N)."""
     z = concatenate([u, v])
-    logits = matmul(z, transpose(z)) / tau
+    logits = matmul(z, transpose(z)) / column(tau)
     positive, itself = stacked_masks(u.shape[0], raw(z))
     return total(where(positive, logits, 0.0), axis=1), where(positive | itself, -math.inf, logits)

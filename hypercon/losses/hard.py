@@ -16,7 +16,8 @@ from hypercon.backend import Array, xp
 from hypercon.errors import InputError
 from hypercon.losses.common import mean_where, one_hot, plain, views
 from hypercon.losses.infonce import take_apart
-from hypercon.validation import check_positive, check_temperature, check_whole
+from hypercon.temperature import check_temperatures
+from hypercon.validation import check_positive, check_whole
 
 
 def simple_loss(z1: Any, z2: Any, *, weight: float | None = None, normalize: bool = True) -> Any:
@@ -110,8 +111,8 @@ def hard_info_nce(
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     k : int, optional
         How many negatives an anchor keeps. Those that tie with the k-th are kept as well.
     alpha : float, optional
@@ -135,8 +136,8 @@ def hard_info_nce(
     >>> round(hard_info_nce(np.eye(3), np.eye(3), temperature=1.0, alpha=1.0), 4)
     0.5514
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
+    tau = check_temperatures(temperature, u)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
     easy = ~_hardest(similarities, positive, k, alpha) & ~positive

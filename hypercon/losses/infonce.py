@@ -37,11 +37,13 @@ from hypercon.autograd import (
     where,
 )
 from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
 from hypercon.backend import Array, xp
 from hypercon.errors import InputError
 from hypercon.losses import tiles
-from hypercon.losses.common import one_hot, plain, stacked_masks, views
-from hypercon.validation import check_flag, check_temperature, check_whole
+from hypercon.losses.common import column, for_both_views, one_hot, plain, stacked_masks, views
+from hypercon.temperature import check_temperature, check_temperatures
+from hypercon.validation import check_flag, check_whole
 
 NAMES = ("info_nce", "nt_xent")
 
@@ -58,11 +60,11 @@ def take_apart(similarities: Any, temperature: Any, positive: Array, excluded: A
     """The loss of each anchor and the two factors of its gradient.
 
     ``similarities`` is (A, C); ``positive`` is a boolean (A, C) array with one True a row; ``excluded`` marks pairs
-    that are no candidates at all, such as an embedding with itself.
+    that are no candidates at all, such as an embedding with itself. ``temperature`` is one number, or (A,).
     """
     not_negative = positive if excluded is None else positive | excluded
     # masked before the maximum is taken: a self-similarity as the maximum would underflow all the rest
-    logits = similarities / temperature
+    logits = similarities / column(temperature)
     negatives = where(not_negative, -math.inf, logits)
     positives = total(where(positive, logits, 0.0), axis=1, keepdims=True)
     lead = logsumexp(negatives, axis=1, keepdims=True) - positives
@@ -71,10 +73,17 @@ def take_apart(similarities: Any, temperature: Any, positive: Array, excluded: A
 
 def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
     """dL_i/ds_ij for every anchor and candidate, (A, C): the whole gradient in one line."""
-    return anchors.coupling * (anchors.hardness - positive) / temperature
+    return anchors.coupling * (anchors.hardness - positive) / column(temperature)
 
 
 # --- the two losses as fused primitives
+
+
+def _by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
+    """The derivative by tau, of its shape: the loss depends on s / tau alone, so it is that of a row's similarities
+    growing together."""
+    by_row = -total(ds * similarities, axis=1) / temperature
+    return by_row if getattr(raw(temperature), "ndim", 0) else total(by_row)
 
 
 def _info_nce_rule(
@@ -84,18 +93,19 @@ def _info_nce_rule(
         return saved[0] * g, saved[1] * g, saved[2] * g
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature)
+    ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature) * (g / u.shape[0])
+    by_temperature = _by_temperature(ds, similarities, temperature)
     if symmetric:
         turned = transpose(similarities)
-        ds = (ds + transpose(slope(take_apart(turned, temperature, positive, None), positive, temperature))) / 2
-    ds = ds * (g / u.shape[0])
-    # the loss depends on s / tau alone, so tau's derivative is that of all similarities growing together
-    return matmul(ds, v), matmul(transpose(ds), u), -total(ds * similarities) / temperature
+        back = slope(take_apart(turned, temperature, positive, None), positive, temperature) * (g / u.shape[0])
+        ds = (ds + transpose(back)) / 2
+        by_temperature = (by_temperature + _by_temperature(back, turned, temperature)) / 2
+    return matmul(ds, v), matmul(transpose(ds), u), by_temperature
 
 
 @primitive(fused=_info_nce_rule)
 def _info_nce(u: Any, v: Any, temperature: Any, *, symmetric: bool) -> tuple[Any, Any]:
-    if xp(u) is np:
+    if xp(u) is np and not np.ndim(temperature):
         there = tiles.one_way(u, v, temperature)
         if not symmetric:
             return u.dtype.type(there.loss), there[1:]
@@ -118,12 +128,12 @@ def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tup
     positive, itself = stacked_masks(z.shape[0] // 2, similarities)
     ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
-    return matmul(ds + transpose(ds), z), -total(ds * similarities) / temperature
+    return matmul(ds + transpose(ds), z), _by_temperature(ds, similarities, temperature)
 
 
 @primitive(fused=_nt_xent_rule)
 def _nt_xent(z: Any, temperature: Any) -> tuple[Any, Any]:
-    if xp(z) is np:
+    if xp(z) is np and not np.ndim(temperature):
         found = tiles.one_way(z, z, temperature, shift=z.shape[0] // 2, not_itself=True)
         return z.dtype.type(found.loss), (found.by_anchors + found.by_candidates, found.by_temperature)
     similarities = z @ z.T
@@ -143,8 +153,9 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0. There is no default: it decides what is learned.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0. There is no default: it decides what is learned. A vector has one for each instance, as an anchor. See
+        `hypercon.LearnedTemperature` and `hypercon.CosineTemperature`.
     symmetric : bool, default False
         The mean of both directions, as CLIP takes it.
     normalize : bool, default True
@@ -174,8 +185,8 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     >>> round(info_nce(z, z, temperature=1.0), 4)  # log(1 + 2 exp(-1))
     0.5514
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
+    tau = check_temperatures(temperature, u)
     return plain(_info_nce(u, v, tau, symmetric=check_flag(symmetric, "symmetric")))
 
 
@@ -190,8 +201,9 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> An
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0. There is no default: it decides what is learned.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0. There is no default: it decides what is learned. A vector has one for each instance, as an anchor. See
+        `hypercon.LearnedTemperature` and `hypercon.CosineTemperature`.
     normalize : bool, default True
         Put rows onto the unit sphere first. False takes plain dot products.
 
@@ -212,9 +224,8 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> An
     >>> round(nt_xent(z, z, temperature=1.0), 4)  # log(1 + 4 exp(-1))
     0.9048
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
-    return plain(_nt_xent(concatenate([u, v]), tau))
+    return plain(_nt_xent(concatenate([u, v]), for_both_views(check_temperatures(temperature, u))))
 
 
 def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce", normalize: bool = True) -> Any:
@@ -223,14 +234,14 @@ def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce
     Slower and no more accurate than the fused ones; it is what `hypercon.Explanation.verify` and the tests hold them
     against. Parameters as `info_nce`, with the name of the ``loss``.
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
+    tau = check_temperatures(temperature, u)
     if loss == "info_nce":
-        log_p = log_softmax(matmul(u, transpose(v)) / tau, axis=1)
+        log_p = log_softmax(matmul(u, transpose(v)) / column(tau), axis=1)
         return plain(-mean(total(where(one_hot(u.shape[0], u), log_p, 0.0), axis=1)))
     z = concatenate([u, v])
     positive, itself = stacked_masks(u.shape[0], z)
-    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
+    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / column(for_both_views(tau))), axis=1)
     return plain(-mean(total(where(positive, log_p, 0.0), axis=1)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypercon.autograd import matmul, mean, relu, transpose, where
 from hypercon.autograd import max as largest
 from hypercon.losses.common import mean_where, one_hot, plain, views
-from hypercon.validation import check_temperature
+from hypercon.temperature import check_temperatures
 
 
 def triplet_limit(z1: Any, z2: Any, *, normalize: bool = True) -> Any:
@@ -59,8 +59,8 @@ def first_order_limit(z1: Any, z2: Any, *, temperature: Any, normalize: bool = T
     ----------
     z1, z2 : array_like or Tensor, (N, D)
         Embeddings of two views; row i of both is the same instance.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     normalize : bool, default True
         Put rows onto the unit sphere first.
 
@@ -80,10 +80,10 @@ def first_order_limit(z1: Any, z2: Any, *, temperature: Any, normalize: bool = T
     >>> round(first_order_limit(z, z, temperature=100.0) - hc.info_nce(z, z, temperature=100.0), 6)
     -1.1e-05
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
+    tau = check_temperatures(temperature, u)
     similarities = matmul(u, transpose(v))
     count = u.shape[0]
     positive = one_hot(count, similarities)
     balance = mean_where(~positive, similarities) - mean_where(positive, similarities)
-    return plain(math.log(count) + (count - 1) / count * mean(balance) / tau)
+    return plain(math.log(count) + (count - 1) / count * mean(balance / tau))

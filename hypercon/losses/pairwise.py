@@ -7,7 +7,8 @@ from typing import Any
 from hypercon.autograd import matmul, mean, softplus, transpose, where
 from hypercon.autograd import sum as total
 from hypercon.losses.common import one_hot, plain, views
-from hypercon.validation import check_number, check_positive, check_temperature
+from hypercon.temperature import check_temperature
+from hypercon.validation import check_number, check_positive
 
 
 def siglip(z1: Any, z2: Any, *, scale: Any = 10.0, bias: Any = -10.0, normalize: bool = True) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from hypercon.autograd import concatenate, log_softmax, matmul, mean, transpose, where
 from hypercon.autograd.ops import raw
 from hypercon.backend import device_of, to_device
-from hypercon.losses.common import mean_where, plain, stacked_masks, views
-from hypercon.validation import check_labels, check_positive, check_temperature
+from hypercon.losses.common import column, for_both_views, mean_where, plain, stacked_masks, views
+from hypercon.temperature import check_temperatures
+from hypercon.validation import check_labels, check_positive
 
 
 def sup_con(
@@ -34,8 +35,8 @@ def sup_con(
         Embeddings of two views; row i of both is the same instance.
     labels : array_like of int, (N,)
         Classes of the instances.
-    temperature : float or Tensor
-        tau > 0.
+    temperature : float, Tensor, (N,) array or temperature object
+        tau > 0; a vector has one for each instance.
     base_temperature : float, optional
         Given, the loss is multiplied by ``tau / base_temperature``, as the authors' code does (with 0.07). It changes
         the scale of the loss and of its gradient, nothing else; a loss of equal embeddings is then no longer
@@ -59,12 +60,12 @@ def sup_con(
     >>> round(sup_con(z, z, [0, 1, 2], temperature=1.0) - hc.nt_xent(z, z, temperature=1.0), 12)
     0.0
     """
-    tau = check_temperature(temperature)
-    scale = 1.0 if base_temperature is None else tau / check_positive(base_temperature, "base_temperature", "0.07")
     u, v = views(z1, z2, normalize)
+    tau = for_both_views(check_temperatures(temperature, u))
+    scale = 1.0 if base_temperature is None else tau / check_positive(base_temperature, "base_temperature", "0.07")
     classes = np.tile(check_labels(labels, u.shape[0]), 2)
     z = concatenate([u, v])
     _, itself = stacked_masks(u.shape[0], z)
     positive = to_device(classes[:, None] == classes[None, :], device_of(raw(z))) & ~itself
-    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
-    return plain(scale * -mean(mean_where(positive, log_p)))
+    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / column(tau)), axis=1)
+    return plain(-mean(scale * mean_where(positive, log_p)))

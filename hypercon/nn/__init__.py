@@ -13,6 +13,7 @@ from hypercon.nn.layers import (
     ReLU,
     Sequential,
 )
+from hypercon.nn.momentum import MomentumEncoder
 from hypercon.nn.saving import load_encoder, save_encoder
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Module",
+    "MomentumEncoder",
     "Normalize",
     "ReLU",
     "Sequential",

@@ -528,7 +528,8 @@ def test_bad_embeddings_are_refused_by_name(loss, z1, z2, error, message):
         (None, DtypeError, "temperature got None"),
         (1j, DtypeError, "temperature got 1j"),
         (10**400, DtypeError, "temperature got 1000"),
-        (np.array([0.1, 0.2]), DtypeError, r"temperature got shape \(2,\)"),
+        (np.array([0.1, 0.2]), InputError, r"temperature got shape \(2,\), expected one number, or \(\d,\)"),
+        (np.ones((2, 2)), InputError, r"temperature got shape \(2, 2\)"),
     ],
 )
 def test_bad_temperatures_are_refused(loss, temperature, error, message):
