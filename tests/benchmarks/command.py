@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import growth, machine, report, rows
 from benchmarks.libraries import LIBRARIES, OWN, PEERS
-from benchmarks.processes import FORCED, Failure, started
+from benchmarks.processes import FORCED, WorkerError, started
 from benchmarks.suite import Suite
 from hypercon.errors import DataError, InputError
 from hypercon.files import atomic, write_json
@@ -68,7 +68,7 @@ def follow_growth(*, large: bool, json_path: Path | None, say: Say) -> int:
         with started(LIBRARIES[OWN], None) as process:
             libraries = {OWN: process.description}
         series = growth.run(large=large, say=say)
-    except Failure as failure:
+    except WorkerError as failure:
         raise InputError(f"hypercon's own process failed: {failure}") from None
     part = {"machine": machine.description(), "libraries": libraries, "series": series}
     print(growth.sentences(part))

@@ -35,8 +35,8 @@ WIDTHS = [8, 16, 32, 64]
 PAGE = """\
 ## How cost grows
 
-![Three log-log plots: seconds of a loss over the batch, its peak memory above the inputs, and seconds of a training step
-over the batch and over the width of the network, each with its fitted exponent.](benchmarks.png)
+![Three log-log plots: seconds of a loss over the batch, its peak memory above the inputs, and seconds of a training
+step over the batch and over the width of the network, each with its fitted exponent.](benchmarks.png)
 
 The loss compares every embedding with every other, so its time is of order N squared; its memory need not be, since no
 matrix of pairs is ever whole. A training step is linear in the batch as long as the network, and not the loss, is what
@@ -123,7 +123,7 @@ def figure(part: dict[str, Any]) -> Figure:
     axes[2].set_ylabel("seconds")
     here = part["machine"]
     drawing.text(
-        0.5, 0.02, f"{here['processor']}, {here['cores']} core(s); dashed: the fit, through the larger half of the sizes",
+        0.5, 0.02, f"{here['processor']}, {here['cores']} core(s); dashed: the fit, through the larger half of sizes",
         ha="center", fontsize=11, color=plotting.INK,
     )  # fmt: skip
     drawing.subplots_adjust(left=0.055, right=0.99, top=0.9, bottom=0.2, wspace=0.24)

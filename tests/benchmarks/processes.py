@@ -21,11 +21,11 @@ START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from benchmarks import
 FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_VERBOSE")
 
 
-class Failure(Exception):
+class WorkerError(Exception):
     """A library could not do what it was asked; one line says why."""
 
 
-class Missing(Failure):
+class NotInstalledError(WorkerError):
     """A library is not installed."""
 
 
@@ -49,7 +49,7 @@ class Process:
             )  # fmt: skip
         except OSError as error:
             self._complaints.close()
-            raise Failure(f"{python} does not start ({error.strerror})") from None
+            raise WorkerError(f"{python} does not start ({error.strerror})") from None
         self._answers: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -65,7 +65,7 @@ class Process:
         return self._process.pid
 
     def ask(self, name: str, *arguments: Any, timeout: float = 120) -> Any:
-        """Call a method of the worker; `Failure` if it raises, dies or takes longer than ``timeout`` seconds."""
+        """Call a method of the worker; `WorkerError` if it raises, dies or takes longer than ``timeout`` seconds."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # if it has died, that is said below
             self._process.stdin.write(json.dumps([name, arguments]) + "\n")
@@ -88,11 +88,11 @@ class Process:
             answer = json.loads(self._answers.get(timeout=timeout))
         except queue.Empty:
             self._process.kill()
-            raise Failure(f"gave no answer within {timeout:g} s ({name})") from None
+            raise WorkerError(f"gave no answer within {timeout:g} s ({name})") from None
         if "missing" in answer:
-            raise Missing("is not installed")
+            raise NotInstalledError("is not installed")
         if "error" in answer:
-            raise Failure(answer["error"])
+            raise WorkerError(answer["error"])
         return answer["value"]
 
     def _read(self) -> None:

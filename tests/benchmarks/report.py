@@ -18,8 +18,10 @@ def table(runs: Runs) -> str:
     """A line for each row, and below it what misses its target and who else was at work."""
     lines = _grid(runs)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
-            for line in lines]  # fmt: skip
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
     text.insert(1, "-" * len(text[0]))
     return "\n".join([*(line.rstrip() for line in text), "", *_remarks(runs)])
 
@@ -63,9 +65,10 @@ hypercon bench --page docs/benchmarks.json                               # this 
 that has them."""
 
 _HOW_TO_READ = """\
-Time: hypercon's as a multiple of the peer's, {of}; below 1 hypercon is faster. Memory: peak above the inputs, hypercon's
-and PyTorch's. Error: of hypercon's loss and of its gradients, relative to the reference. A dash: not measured, because
-the library does not have the work, failed, or was not there."""
+Time: hypercon's as a multiple of the peer's, {of}; below 1 hypercon is faster. The target is that against PyTorch, and
+"met" says whether all of the row's are. Memory: peak above the inputs, hypercon's and PyTorch's. Error: of hypercon's
+loss and of its gradients, relative to float64 or, for the networks, to PyTorch. A dash: not measured, because the
+library does not have the work, failed, or was not there."""
 
 
 def machine_lines(part: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import machine, work
 from benchmarks.libraries import BASE, LIBRARIES, OWN, Library
-from benchmarks.processes import Failure, Missing, Process, interpreter, started
+from benchmarks.processes import NotInstalledError, Process, WorkerError, interpreter, started
 from benchmarks.rows import Row
 
 ROUND_SECONDS = 0.15  # a library's turn lasts about so long, if one call does not take longer
@@ -89,7 +89,7 @@ class Suite:
                     if not process.ask("offers", row.work):
                         continue
                     process.ask("prepare", row.work, row.settings, str(path), timeout=TIMEOUT)
-                except Failure as failure:
+                except WorkerError as failure:
                     notes.append(f"{name}: {failure}")
                     self.say(f"{row.name}: {notes[-1]}")
                     self._drop(name)
@@ -134,7 +134,7 @@ class Suite:
         for name in names:
             try:
                 weight = measure(self.libraries[name], self.python, row.work, row.settings, row.small)["bytes"]
-            except Failure as failure:
+            except WorkerError as failure:
                 self.say(f"{row.name}: memory of {name}: {failure}")
                 continue
             if weight is not None:
@@ -147,7 +147,7 @@ class Suite:
         """A running library's answer; None, a note and no process any more if it fails."""
         try:
             return self._processes[name].ask(*question, timeout=10 * TIMEOUT)
-        except Failure as failure:
+        except WorkerError as failure:
             notes.append(f"{name}: {failure}")
             self.say(notes[-1])
             self._drop(name)
@@ -167,12 +167,12 @@ class Suite:
         library = self.libraries[name]
         try:
             self.descriptions[name] = self._process(name).description
-        except Missing:
+        except NotInstalledError:
             self.say(
                 f"{name} is not installed, and is left out: {self.python or 'python'} -m pip install {library.package}"
             )
             del self.libraries[name]
-        except Failure as failure:
+        except WorkerError as failure:
             if name == OWN:
                 raise
             self.say(f"{name} is left out: {failure}")
@@ -215,9 +215,10 @@ def judge(row: Row, errors: dict[str, Errors], reference: str | None) -> tuple[l
     if reference is None:
         return [OWN], []
     wrong = [name for name, error in errors.items() if not within(row, error)]
+    loss_at_most, gradients_at_most = row.tolerances
     refused = [
-        f"{name} is not timed: relative error {shown(errors[name]['loss'])} of the loss (at most {row.tolerances[0]:g}), "
-        f"{shown(errors[name]['gradients'])} of the gradients (at most {row.tolerances[1]:g}), against {reference}"
+        f"{name} is not timed: relative error against {reference} {shown(errors[name]['loss'])} of the loss (at most "
+        f"{loss_at_most:g}), {shown(errors[name]['gradients'])} of the gradients (at most {gradients_at_most:g})"
         for name in wrong
     ]
     if row.error_target is not None:

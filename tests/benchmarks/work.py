@@ -33,6 +33,15 @@ def step_results(run: Callable[[], Any], weights: Callable[[], dict[str, np.ndar
     return {"loss": loss} | {name: value - before[name] for name, value in weights().items()}
 
 
+def two_losses(step: Callable[[], Any]) -> dict[str, np.ndarray]:
+    """The losses of two training steps on one batch.
+
+    What compares steps of Adam: the first takes nothing but signs from the gradient, and where it is all but zero,
+    rounding decides them.
+    """
+    return {"loss": np.asarray(step()), "loss after a step": np.asarray(step())}
+
+
 def weights_of(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Inputs without the data."""
     return {name: value for name, value in inputs.items() if name not in ("x", "images")}

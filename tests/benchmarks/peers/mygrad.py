@@ -27,9 +27,8 @@ class Peer:
         def loss(z):
             u = _on_sphere(z)
             kernel = mg.exp(np.float32(2 * t) * (u @ u.T) - np.float32(2 * t))
-            return mg.log(
-                (kernel.sum() - np.float32(count)) / np.float32(count * (count - 1))
-            )  # a point's kernel with itself is 1
+            others = kernel.sum() - np.float32(count)  # a point's kernel with itself is 1
+            return mg.log(others / np.float32(count * (count - 1)))
 
         return _gradients(inputs, loss)
 

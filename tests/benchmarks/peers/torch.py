@@ -1,7 +1,7 @@
 """PyTorch on the CPU: eager, as its users write it, or the same through torch.compile."""
 
 import torch
-from benchmarks.work import BATCH_NORM_EPS, Work, step_results, weights_of
+from benchmarks.work import BATCH_NORM_EPS, Work, step_results, two_losses, weights_of
 from torch import nn
 from torch.nn import functional
 
@@ -126,7 +126,7 @@ class Peer:
         prepared = self.prepare(loss)
 
         def view(images):
-            count, _, height, width = images.shape
+            count = len(images)
             size = torch.empty(count).uniform_(window, 1)
             centre = (1 - size)[:, None] * torch.empty(count, 2).uniform_(-1, 1)
             placed = torch.zeros(count, 2, 3)
@@ -147,8 +147,8 @@ class Peer:
             return total
 
         first = torch.cat([images[:batch], images[:batch]]).to(memory_format=layout)
-        names = list(weights_of(inputs))
-        return Work(run, lambda: step_results(_stepper(prepared, optimizer, first), lambda: _weights(net, names)))
+        step = _stepper(prepared, optimizer, first)
+        return Work(run, lambda: two_losses(step))
 
 
 def _nt_xent(count, temperature):
