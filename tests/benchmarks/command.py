@@ -85,9 +85,9 @@ def write_page(json_path: Path, say: Say) -> int:
     results = _kept(json_path)
     if "comparison" not in results:
         raise InputError(f"page got {str(json_path)!r}, which holds no comparison: run hypercon bench --json there")
-    text, written = report.page(results), [json_path.with_suffix(".md")]
+    text, written = report.page(results, json_path.stem), [json_path.with_suffix(".md")]
     if "growth" in results:
-        written.append(json_path.with_name("benchmarks.png"))
+        written.append(json_path.with_suffix(".png"))
         with atomic(written[-1]) as stream:
             growth.figure(results["growth"]).savefig(stream, format="png")
     with atomic(written[0]) as stream:

@@ -36,7 +36,7 @@ PAGE = """\
 ## How cost grows
 
 ![Three log-log plots: seconds of a loss over the batch, its peak memory above the inputs, and seconds of a training
-step over the batch and over the width of the network, each with its fitted exponent.](benchmarks.png)
+step over the batch and over the width of the network, each with its fitted exponent.]({name}.png)
 
 The loss compares every embedding with every other, so its time is of order N squared; its memory need not be, since no
 matrix of pairs is ever whole. A training step is linear in the batch as long as the network, and not the loss, is what

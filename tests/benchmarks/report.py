@@ -26,8 +26,8 @@ def table(runs: Runs) -> str:
     return "\n".join([*(line.rstrip() for line in text), "", *_remarks(runs)])
 
 
-def page(results: dict[str, Any]) -> str:
-    """The documentation of a run: the table, how it was made, and how cost grows."""
+def page(results: dict[str, Any], name: str = "benchmarks") -> str:
+    """The documentation of a run: the table, how it was made, and how cost grows, with the picture ``name``.png."""
     part = results["comparison"]
     cells = _grid(part["runs"])
     marked = [f"| {' | '.join(line)} |" for line in cells]
@@ -43,7 +43,8 @@ def page(results: dict[str, Any]) -> str:
         _machine(part),
     ]
     if "growth" in results:
-        lines += [growth.PAGE, growth.sentences(results["growth"]), "Measured with:", _machine(results["growth"])]
+        grown = results["growth"]
+        lines += [growth.PAGE.format(name=name), growth.sentences(grown), "Measured with:", _machine(grown)]
     return "\n\n".join(lines) + "\n"
 
 
@@ -65,10 +66,10 @@ hypercon bench --page docs/benchmarks.json                               # this 
 that has them."""
 
 _HOW_TO_READ = """\
-Time: hypercon's as a multiple of the peer's, {of}; below 1 hypercon is faster. The target is that against PyTorch, and
-"met" says whether all of the row's are. Memory: peak above the inputs, hypercon's and PyTorch's. Error: of hypercon's
-loss and of its gradients, relative to float64 or, for the networks, to PyTorch. A dash: not measured, because the
-library does not have the work, failed, or was not there."""
+Time: hypercon's as a multiple of the peer's, {of}; below 1 hypercon is faster. The target is that against
+PyTorch, and "met" says whether all of the row's are. Memory: peak above the inputs, hypercon's and PyTorch's. Error: of
+hypercon's loss and of its gradients, relative to float64 or, for the networks, to PyTorch. A dash: not measured,
+because the library does not have the work, failed, or was not there."""
 
 
 def machine_lines(part: dict[str, Any]) -> list[str]:

@@ -296,7 +296,7 @@ def unmet(row: Row, entries: Sequence[dict[str, Any]]) -> list[str] | None:
     tried: list[tuple[str, float, float]] = []
     for peer, most in row.targets.items():
         if (value := worst(entries, lambda entry, peer=peer: ratio(entry, peer))) is not None:
-            tried.append((f"time / {peer}", value, most))
+            tried.append((f"{value:.3g} times {LIBRARIES[peer].label}'s time", value, most))
     for peer, most in row.memory_targets.items():
         value = worst(
             entries,
@@ -305,14 +305,15 @@ def unmet(row: Row, entries: Sequence[dict[str, Any]]) -> list[str] | None:
             else (lambda entry, peer=peer: memory_ratio(entry, peer)),
         )
         if value is not None:
-            tried.append(("memory, MiB" if peer == "MiB" else f"memory / {peer}", value, most))
+            whose = "MiB" if peer == "MiB" else f"times {LIBRARIES[peer].label}'s memory"
+            tried.append((f"{value:.3g} {whose}", value, most))
     if row.error_target is not None:
         value = worst(entries, lambda entry: entry["errors"].get(OWN, {}).get("loss"))
         if value is not None:
-            tried.append(("error", value, row.error_target))
+            tried.append((f"relative error {value:.1g}", value, row.error_target))
     if not tried:
         return None
-    return [f"{what} {value:.3g}, target {most:.3g}" for what, value, most in tried if not value <= most]
+    return [f"{what}, target {most:.3g}" for what, value, most in tried if not value <= most]
 
 
 def _mebibytes(entry: dict[str, Any]) -> float | None:
