@@ -67,10 +67,11 @@ def follow_growth(*, large: bool, json_path: Path | None, say: Say) -> int:
     try:
         with started(LIBRARIES[OWN], None) as process:
             libraries = {OWN: process.description}
-        series = growth.run(large=large, say=say)
+        with machine.Meter([]) as meter:
+            series = growth.run(large=large, say=say)
     except WorkerError as failure:
         raise InputError(f"hypercon's own process failed: {failure}") from None
-    part = {"machine": machine.description(), "libraries": libraries, "series": series}
+    part = {"machine": machine.description(), "libraries": libraries, "series": series, "others": meter.others}
     print(growth.sentences(part))
     if json_path is not None:
         write_json(json_path, _kept(json_path) | {"growth": part})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.libraries import LIBRARIES, OWN
 from benchmarks.suite import measure
 
@@ -35,8 +36,8 @@ WIDTHS = [8, 16, 32, 64]
 PAGE = """\
 ## How cost grows
 
-![Three log-log plots: seconds of a loss over the batch, its peak memory above the inputs, and seconds of a training
-step over the batch and over the width of the network, each with its fitted exponent.]({name}.png)
+![Four log-log plots: time of a loss over the batch, its peak memory above the inputs, and time of a training step over
+the batch and over the width of the network, each with its fitted exponent.]({name}.png)
 
 The loss compares every embedding with every other, so its time is of order N squared; its memory need not be, since no
 matrix of pairs is ever whole. A training step is linear in the batch as long as the network, and not the loss, is what
@@ -84,70 +85,86 @@ def _series(
 
 def exponent(sizes: Sequence[float], values: Sequence[float | None]) -> float | None:
     """The slope through the larger half of the points in logarithms; None if a value is missing or zero."""
-    half = len(sizes) // 2
-    kept = [value for value in values[half:] if value]
-    if len(kept) < len(values) - half or len(kept) < 2:
+    line = _fit(sizes, values)
+    return None if line is None else line[0]
+
+
+def _fit(sizes: Sequence[float], values: Sequence[float | None]) -> tuple[float, float] | None:
+    """The exponent, and the logarithm of the value at size 1."""
+    kept = values[_first_fitted(sizes) :]
+    if len(kept) < 2 or not all(kept):
         return None
-    return float(np.polyfit(np.log(sizes[half:]), np.log(kept), 1)[0])
+    slope, start = np.polyfit(np.log(sizes[-len(kept) :]), np.log(np.array(kept, float)), 1)
+    return float(slope), float(start)
+
+
+def _first_fitted(sizes: Sequence[float]) -> int:
+    """Where the larger half begins; three points at least, if there are so many."""
+    return max(0, min(len(sizes) // 2, len(sizes) - 3))
 
 
 def sentences(part: dict[str, Any]) -> str:
-    """The fitted exponents as a table."""
+    """The fitted exponents as a table, and a word on who else was at work."""
     lines = ["| | sizes | time grows as | memory grows as |", "| --- | --- | --- | --- |"]
     for name, found in part["series"].items():
         sizes = found["sizes"]
         time, memory = (exponent(sizes, found[what]) for what in ("seconds", "bytes"))
         told = [f"size^{value:.2f}" if value is not None else "-" for value in (time, memory)]
-        half = sizes[len(sizes) // 2]
+        half = sizes[_first_fitted(sizes)]
         lines.append(f"| {name} | {sizes[0]:,} to {sizes[-1]:,}, fitted from {half:,} | {' | '.join(told)} |")
+    if (share := part.get("others")) is not None and share > machine.BUSY:
+        lines += ["", f"Other processes took {share:.0%} of the cores' time meanwhile: {machine.ADVICE}."]
     return "\n".join(lines)
 
 
 def figure(part: dict[str, Any]) -> Figure:
-    """The three log-log plots."""
+    """Log-log plots of the loss's time and memory, and of the step's time over batch and width."""
     from matplotlib.figure import Figure
 
     from hypercon import plotting
 
-    drawing = Figure(figsize=(16, 5.6), dpi=100, facecolor="white")
-    axes = drawing.subplots(1, 3)
+    drawing = Figure(figsize=(16, 12), dpi=100, facecolor="white")
+    axes = drawing.subplots(2, 2).flat
     series = part["series"]
-    steps = [name for name in series if name not in LOSSES]
-    _draw(axes[0], {name: series[name] for name in LOSSES}, "seconds", 1, "time of a loss, forward and backward", "N")
-    _draw(axes[1], {name: series[name] for name in LOSSES}, "bytes", 2**20, "its peak memory above the inputs", "N")
-    _draw(
-        axes[2], {name: series[name] for name in steps}, "seconds", 1, "time of a CNN step, 28x28", "images, or width"
-    )
-    axes[0].set_ylabel("seconds")
-    axes[1].set_ylabel("MiB")
-    axes[2].set_ylabel("seconds")
+    losses = {name: series[name] for name in LOSSES}
+    _draw(axes[0], losses, "seconds", 1, "seconds", "a loss, forward and backward: time", "N")
+    _draw(axes[1], losses, "bytes", 2**20, "MiB", "a loss, forward and backward: peak memory above the inputs", "N")
+    batch, width = ({name: series[name]} for name in series if name not in LOSSES)
+    _draw(axes[2], batch, "seconds", 1, "seconds", "a CNN step, 28x28: time", "images in a batch, two views each")
+    _draw(axes[3], width, "seconds", 1, "seconds", "a CNN step, 28x28: time", "kernels of the first layer")
     here = part["machine"]
-    drawing.text(
-        0.5, 0.02, f"{here['processor']}, {here['cores']} core(s); dashed: the fit, through the larger half of sizes",
-        ha="center", fontsize=11, color=plotting.INK,
-    )  # fmt: skip
-    drawing.subplots_adjust(left=0.055, right=0.99, top=0.9, bottom=0.2, wspace=0.24)
+    caption = f"{here['processor']}, {here['cores']} core(s); dashed: the fit, through the larger half of the sizes"
+    drawing.text(0.5, 0.015, caption, ha="center", fontsize=12, color=plotting.INK)
+    drawing.subplots_adjust(left=0.06, right=0.985, top=0.955, bottom=0.09, wspace=0.16, hspace=0.27)
     return drawing
 
 
-def _draw(ax: Any, series: dict[str, Any], what: str, unit: float, title: str, label: str) -> None:
+def _draw(ax: Any, series: dict[str, Any], what: str, unit: float, unit_name: str, title: str, label: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     from hypercon import plotting
 
     colours = (plotting.SAME, plotting.OTHER, plotting.POSITIVE)
     for (name, found), colour, marker in zip(series.items(), colours, ("o", "s", "^"), strict=False):
-        slope = exponent(found["sizes"], found[what])
-        points = [(size, value / unit) for size, value in zip(found["sizes"], found[what], strict=True) if value]
-        if not points:
-            continue
-        sizes, values = (np.array(column, float) for column in zip(*points, strict=True))
-        text = name if slope is None else f"{name}: size^{slope:.2f}"
-        ax.plot(sizes, values, color=colour, marker=marker, markersize=7, linewidth=2, label=text)
-        if slope is not None:
-            half = len(sizes) // 2
-            middle = np.exp(np.mean(np.log(values[half:])) - slope * np.mean(np.log(sizes[half:])))
-            ax.plot(sizes, middle * sizes**slope, color=colour, linewidth=1, linestyle="--", alpha=0.7)
-    ax.set(xscale="log", yscale="log", xlabel=label)
-    ax.set_title(title, fontsize=13.5, color=plotting.INK)
-    ax.grid(color=plotting.FAINT, linewidth=0.5, which="major")
+        sizes = np.array(found["sizes"], float)
+        values = np.array([np.nan if value is None else value / unit for value in found[what]])
+        fit = _fit(found["sizes"], found[what])
+        text = name if fit is None else f"{name}: size$^{{{fit[0]:.2f}}}$"
+        ax.plot(sizes, values, color=colour, marker=marker, markersize=8, linewidth=2, label=text)
+        if fit is not None:
+            line = np.exp(fit[1]) / unit * sizes ** fit[0]
+            ax.plot(sizes, line, color=colour, linewidth=1.2, linestyle="--", alpha=0.7)
+    ax.set(xscale="log", yscale="log", xlabel=label, ylabel=unit_name)
+    ax.set_xticks(found["sizes"], [f"{size:,}" for size in found["sizes"]])
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.minorticks_off()
+    low, high = ax.get_ylim()
+    ax.set_ylim(10 ** np.floor(np.log10(low)), high * (high / low) ** (0.1 * len(series)))  # room for the legend
+    ax.set_title(title, fontsize=14, color=plotting.INK)
+    ax.tick_params(labelsize=11.5)
+    ax.xaxis.label.set_size(12)
+    ax.yaxis.label.set_size(12)
+    ax.grid(color=plotting.FAINT, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=11, loc="upper left")
+    ax.legend(frameon=False, fontsize=12.5, loc="upper left")

@@ -9,6 +9,7 @@ from time import perf_counter
 from hypercon import threads
 
 BUSY = 0.05  # share of the cores' time from which on others are told of
+ADVICE = "measure again on a quiet machine before you rely on these figures"
 _IDLE = (3, 4)  # fields of /proc/stat's first line: idle, and waiting for a disk
 _COUNTED = 8  # user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already
 
@@ -47,6 +48,8 @@ class Meter:
             line = Path("/proc/stat").read_text().split("\n", 1)[0]
             counted = [int(field) for field in line.split()[1 : 1 + _COUNTED]]
             own = sum(_ticks(process) for process in self._processes)
+            ended = os.times()  # workers that were started and ended meanwhile
+            own += round((ended.children_user + ended.children_system) * ticks)
         except (OSError, ValueError, AttributeError):  # not a Linux
             return None
         taken = sum(value for i, value in enumerate(counted) if i not in _IDLE)

@@ -191,5 +191,5 @@ def _neighbours(runs: Runs) -> list[str]:
     most = max(busy, key=lambda name: busy[name])
     return [
         f"other processes were busy during {len(busy)} of {len(shares)} rows (most in {most}: {busy[most]:.0%} of the "
-        "cores' time): measure again on a quiet machine before you rely on these figures"
+        f"cores' time): {machine.ADVICE}"
     ]

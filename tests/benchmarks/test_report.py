@@ -79,7 +79,7 @@ def test_the_page_says_what_was_measured_with_what():
     assert "| InfoNCE, symmetric, N = 4,096 |" in text
     assert "A Processor, 2 core(s)" in text
     assert "PyTorch 2.13 (python 3.11.7, numpy 2.4.6): MKL, 2 thread(s)" in text
-    assert "| NT-Xent | 256 to 2,048, fitted from 1,024 | size^2.00 | size^1.00 |" in text
+    assert "| NT-Xent | 256 to 2,048, fitted from 512 | size^2.00 | size^1.00 |" in text
     widths = {line.count("|") for line in text.split("## Measured with")[0].splitlines() if line.startswith("|")}
     assert len(widths) == 1  # a table whose lines have as many cells as its header
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith(("|", "- ", "<!--")))
@@ -106,6 +106,7 @@ def test_the_exponent_is_that_of_the_larger_half():
     assert growth.exponent(sizes, [100 + n**2 for n in sizes]) < 1.6
     assert growth.exponent(sizes, [5.0, 5.0, 5.0, 8**2, 16**2, 32**2]) == pytest.approx(2)
     assert growth.exponent(sizes, [None] * 6) is None
+    assert growth.exponent([1, 2, 4, 8], [5.0, 2.0, 4.0, 8.0]) == pytest.approx(1)  # of four points three are fitted
     assert growth.exponent(sizes, [1, 2, 4, 8, 16, 0]) is None
 
 
@@ -127,16 +128,21 @@ def test_growth_is_measured_in_processes_of_their_own(monkeypatch, tmp_path, cap
     assert found["NT-Xent"] == {"sizes": [16, 32], "seconds": [1e-6 * 256, 1e-6 * 1024], "bytes": [None, None]}
 
 
+def test_a_busy_machine_is_warned_of_where_growth_is_told():
+    assert "Other processes" not in growth.sentences(RESULTS["growth"])
+    assert "Other processes took 30% of the cores' time" in growth.sentences(RESULTS["growth"] | {"others": 0.3})
+
+
 def test_growth_and_comparison_share_a_file(tmp_path):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"growth": RESULTS["growth"]}))
     assert command._kept(path).keys() == {"growth"}
 
 
-def test_the_picture_has_three_panels_with_fits():
+def test_the_picture_has_four_panels_with_fits():
     axes = growth.figure(RESULTS["growth"]).axes
-    assert len(axes) == 3
-    assert axes[0].get_legend().get_texts()[0].get_text() == "InfoNCE, one way: size^2.00"
+    assert len(axes) == 4
+    assert axes[0].get_legend().get_texts()[0].get_text() == "InfoNCE, one way: size$^{2.00}$"
     assert all(ax.get_xscale() == ax.get_yscale() == "log" for ax in axes)
-    drawn = axes[0].lines[1]
-    np.testing.assert_allclose(drawn.get_ydata(), SERIES["NT-Xent"]["seconds"], rtol=1e-6)  # a power law is its own fit
+    drawn = axes[0].lines[5]
+    np.testing.assert_allclose(drawn.get_ydata(), SERIES["NT-Xent"]["seconds"], rtol=1e-6)  # its own fit
