@@ -170,7 +170,7 @@ benchmarks come with the source: run this in a checkout of it.
 
 _BENCH_EXAMPLES = """\
 examples:
-  hypercon bench                                    every row but the largest, some minutes
+  hypercon bench                                    every row but the largest, about ten minutes
   hypercon bench --only symmetric cnn-28            a group of rows, and a row
   hypercon bench --peers torch --python ~/torch/bin/python
                                                     one peer, which lives in another environment

@@ -182,8 +182,5 @@ def select(only: Sequence[str] | None, large: bool) -> list[Row]:
         if not any(name in (row.name, row.group) for row in ROWS):
             known = ", ".join(dict.fromkeys(row.group for row in ROWS))
             raise ValueError(f"got {name!r}, expected a group ({known}) or a row such as {ROWS[0].name}")
-    return [
-        row
-        for row in ROWS
-        if (row.name in only or (row.group in only and (large or not row.large)) if only else large or not row.large)
-    ]
+    wanted = [row for row in ROWS if large or not row.large or row.name in (only or ())]
+    return [row for row in wanted if not only or row.name in only or row.group in only]

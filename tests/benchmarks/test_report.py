@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ RUN = [
     {"name": "accuracy-one-way", "reference": "float64", "notes": [],
      "errors": {OWN: {"loss": 6e-7, "gradients": 3e-6}, "torch": {"loss": 1.0, "gradients": 0.6}}},
 ]  # fmt: skip
+FIGURES = Path(__file__).parents[2] / "docs" / "benchmarks.json"
 PART = {
     "machine": {"processor": "A Processor", "cores": 2, "system": "Linux x86_64"},
     "libraries": {
@@ -92,6 +94,12 @@ def test_the_page_of_a_file_lies_beside_it(tmp_path, capsys):
     assert (tmp_path / "bench.md").read_text() == report.page(RESULTS, "bench")
     assert (tmp_path / "bench.png").stat().st_size > 10_000
     assert "](bench.png)" in (tmp_path / "bench.md").read_text()
+
+
+@pytest.mark.skipif(not FIGURES.exists(), reason="no figures have been committed")
+def test_the_page_in_the_documentation_is_that_of_its_figures():
+    text = report.page(json.loads(FIGURES.read_text()), FIGURES.stem)
+    assert FIGURES.with_suffix(".md").read_text() == text, "make it anew: hypercon bench --page docs/benchmarks.json"
 
 
 def test_a_page_needs_a_comparison(tmp_path, capsys):
