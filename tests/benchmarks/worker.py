@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from importlib import metadata
@@ -134,15 +133,13 @@ def _peak():
 
 
 def _status(name):
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
 
 def _trim():
     """Give back what the allocator keeps of freed memory, or it would be used again without being seen."""
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
