@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hypercon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_dilemma(commands)
+    _add_bench(commands)
     _add_config(commands)
     return parser
 
@@ -155,6 +156,91 @@ def _dilemma(arguments: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+# --- hypercon bench
+
+_BENCH = """\
+Time hypercon beside other libraries on the same work.
+
+Results are compared first; what is wrong is not timed. Then every library, in a process of its own, takes turns, and
+medians, ratios, peak memory and who else used the machine are told. Peers that are not installed are left out. The
+benchmarks come with the source: run this in a checkout of it.
+"""
+
+_BENCH_EXAMPLES = """\
+examples:
+  hypercon bench                                    every row but the largest, about ten minutes
+  hypercon bench --only symmetric cnn-28            a group of rows, and a row
+  hypercon bench --peers torch --python ~/torch/bin/python
+                                                    one peer, which lives in another environment
+  hypercon bench --large --repeat 3 --json bench.json
+  hypercon bench --growth --json bench.json         how cost grows with batch and width, hypercon alone
+  hypercon bench --page bench.json                  both as a page, bench.md
+"""
+
+
+def _add_bench(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time hypercon beside PyTorch, JAX and others, in a checkout of the source",
+        description=_BENCH,
+        epilog=_BENCH_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_bench, name="bench")
+    parser.add_argument(
+        "--peers",
+        metavar="NAME,NAME",
+        default="torch,torch-compile,jax,autograd,mygrad,tinygrad",
+        help="whom to compare with, or none (default: %(default)s)",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows or groups of rows (default: all)")
+    parser.add_argument("--large", action="store_true", help="the largest sizes too: minutes, and gigabytes in PyTorch")
+    parser.add_argument("--rounds", type=_whole, default=9, metavar="N", help="turns of each library (default: 9)")
+    parser.add_argument(
+        "--repeat", type=_whole, default=1, metavar="N", help="run it all N times; the worst counts (default: 1)"
+    )
+    parser.add_argument("--python", metavar="PATH", help="the interpreter that has the peers (default: this one)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--growth", action="store_true", help="measure instead how cost grows")
+    other.add_argument("--page", type=Path, metavar="FILE.json", help="write instead the page of an earlier run")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    command = _benchmarks()
+    if arguments.page:
+        return int(command.write_page(arguments.page, _say))
+    if arguments.growth:
+        return int(command.follow_growth(large=arguments.large, json_path=arguments.json, say=_say))
+    peers = [] if arguments.peers == "none" else arguments.peers.split(",")
+    return int(
+        command.compare(
+            peers=peers,
+            only=arguments.only,
+            large=arguments.large,
+            rounds=arguments.rounds,
+            repeat=arguments.repeat,
+            python=arguments.python,
+            json_path=arguments.json,
+            say=_say,
+        )
+    )
+
+
+def _benchmarks() -> Any:
+    """The module that runs them: of the checkout that this package lies in, or else of the current folder."""
+    import importlib
+
+    for root in (Path(__file__).parents[1], Path.cwd()):
+        if (root / "tests" / "benchmarks" / "command.py").is_file():
+            sys.path.insert(0, str(root / "tests"))
+            try:
+                return importlib.import_module("benchmarks.command")
+            finally:
+                sys.path.pop(0)
+    raise InputError("the benchmarks come with the source, and are not here: run this in a checkout of hypercon")
 
 
 # --- hypercon config

@@ -33,7 +33,9 @@ def test_without_a_command_it_shows_its_help(capsys):
     assert "hypercon dilemma --quick" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["dilemma", "--help"], ["config", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["dilemma", "--help"], ["bench", "--help"], ["config", "--help"], ["--version"]]
+)
 def test_help_and_version_exit_with_zero(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(arguments)
