@@ -193,8 +193,9 @@ def test_training_moves_a_cosine_temperature_by_a_step_each():
 
 def test_training_learns_a_temperature_whose_parameters_the_optimiser_has():
     temperature = hc.LearnedTemperature(0.5)
-    trained(temperature)
+    assert trained(temperature).steps == 24
     assert temperature.value == pytest.approx(0.5)
+    temperature = hc.LearnedTemperature(0.5)
     trained(temperature, temperature.parameters())
     assert temperature.value < 0.45
 
