@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hypercon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_dilemma(commands)
+    _add_reproduce(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -156,6 +157,53 @@ def _dilemma(arguments: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+# --- hypercon reproduce
+
+_REPRODUCE = """\
+Measure claims of Wang & Liu 2021 and Wang & Isola 2020, and judge each by a rule that was written down before.
+
+Every claim leaves a record (JSON) and a picture, and all of them a page, report.html. A claim that does not hold is a
+result and no fault: the status is 1 only where one could not be measured.
+"""
+
+_REPRODUCE_EXAMPLES = """\
+examples:
+  hypercon reproduce                                all that arithmetic can settle, in under a minute
+  hypercon reproduce --list                         every claim and its source
+  hypercon reproduce wl-eq4 wi-theorem1 --seed 3
+"""
+
+
+def _add_reproduce(commands: Any) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="the claims of the two papers, measured and judged",
+        description=_REPRODUCE,
+        epilog=_REPRODUCE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_reproduce, name="reproduce")
+    parser.add_argument("claims", nargs="*", metavar="ID", default=[], help="ids, exact, or all (default: exact)")
+    parser.add_argument("--list", action="store_true", help="print every claim and end")
+    parser.add_argument("--seed", type=_whole, default=0, help="of what is drawn (default: 0)")
+    parser.add_argument(
+        "--out", default="runs/reproduce", metavar="DIR", help="where results go (default: runs/reproduce)"
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from hypercon.experiments.papers import run as papers
+
+    if arguments.list:
+        print(papers.listing())
+        return 0
+    claims = papers.choose(arguments.claims or ["exact"])
+    records = papers.run(claims, arguments.out, seed=arguments.seed, say=_say)
+    print(papers.table(records))
+    print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html")
+    return int(any("error" in record for record in records))
 
 
 # --- hypercon bench

@@ -1,6 +1,7 @@
 """Measures of an embedding: how it lies on the sphere, and what it is worth to a simple classifier."""
 
 from hypercon.metrics.probes import few_labels, knn_accuracy, linear_probe
+from hypercon.metrics.rank import effective_rank, wasserstein_uniformity
 from hypercon.metrics.sphere import (
     alignment,
     tolerance,
@@ -12,6 +13,7 @@ from hypercon.metrics.sphere import (
 
 __all__ = [
     "alignment",
+    "effective_rank",
     "few_labels",
     "knn_accuracy",
     "linear_probe",
@@ -20,4 +22,5 @@ __all__ = [
     "uniformity",
     "uniformity_floor",
     "uniformity_spectrum",
+    "wasserstein_uniformity",
 ]
