@@ -6,7 +6,7 @@ Start with `info_nce` and `explain`; `hypercon dilemma` at the command line is t
 from hypercon import autograd, data, errors, losses, metrics, nn, optim
 from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
 from hypercon.configuration import show_config
-from hypercon.explain import Explanation, explain
+from hypercon.explain import Explanation, explain, explain_similarities
 from hypercon.losses import info_nce, nt_xent
 from hypercon.temperature import CosineTemperature, LearnedTemperature, Temperature
 from hypercon.training import History, fit
@@ -23,6 +23,7 @@ __all__ = [
     "data",
     "errors",
     "explain",
+    "explain_similarities",
     "fit",
     "info_nce",
     "losses",

@@ -118,10 +118,18 @@ def check_flag(value: Any, name: str) -> bool:
 
 def as_array(value: Any, name: str) -> Array:
     """Anything that NumPy takes for numbers, as an array; a device's array as it is."""
+    if is_array(value):
+        return value
     try:
-        return value if is_array(value) else np.asarray(value)
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
     except (ValueError, TypeError):
         raise InputError(f"{name} got a {type(value).__name__} that is no regular array of numbers") from None
+    except (RuntimeError, BufferError) as error:  # another library's array that is on a GPU, or records gradients
+        raise InputError(
+            f"{name} got a {type(value).__name__} that does not turn into an array ({error}): convert it first"
+        ) from None
 
 
 def _refuse_rows(bad: Array, name: str, what: str) -> None:

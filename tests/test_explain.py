@@ -13,7 +13,9 @@ from hypercon.errors import DtypeError, InputError
 from hypercon.losses.common import stacked_masks
 from hypercon.losses.infonce import take_apart
 
-explain_module = importlib.import_module("hypercon.explain")  # the package's attribute of that name is the function
+explain_module = importlib.import_module(
+    "hypercon.explain.anatomy"
+)  # the package's attribute of that name is the function
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
 NAMES = ["info_nce", "nt_xent"]
@@ -311,8 +313,8 @@ def test_they_agree_for_float32_embeddings(name):
 @names
 @pytest.mark.parametrize("length", [1e-3, 1, 1e3])
 def test_a_wrong_formula_is_found_and_the_other_two_still_agree(name, length, monkeypatch):
-    right = explain_module.slope
-    monkeypatch.setattr(explain_module, "slope", lambda *args: right(*args) * 1.001)
+    right = explain_module._parts
+    monkeypatch.setattr(explain_module, "_parts", lambda *args: (right(*args)[0], right(*args)[1] * 1.001))
     z1, z2 = length * np.random.default_rng(0).normal(size=(2, 6, 4))
     errors = explained((z1, z2, 0.3), name).verify()
     assert errors["formula_autograd"] > 1e-4
@@ -377,6 +379,144 @@ def test_everything_is_finite_at_extreme_temperatures(name, tau):
     for field, value in vars(e).items():
         if isinstance(value, float | np.ndarray):
             assert np.isfinite(value).all(), field
+
+
+# --- the other losses
+
+
+OTHERS = {
+    "hard_info_nce": {"k": 2},
+    "hard_simple": {"k": 2},
+    "dcl": {},
+    "hard_info_nce, half": {"alpha": 0.5},
+}
+others = pytest.mark.parametrize(("name", "kept"), OTHERS.items(), ids=OTHERS)
+PUBLIC = {
+    "hard_info_nce": lambda a, b, tau, **kept: hc.losses.hard_info_nce(a, b, temperature=tau, **kept),
+    "hard_simple": lambda a, b, tau, **kept: hc.losses.hard_simple(a, b, **kept),
+    "dcl": lambda a, b, tau: hc.losses.dcl(a, b, temperature=tau),
+}
+
+
+def of_others(name, kept, count=7, seed=0, tau=0.3, **settings):
+    z1, z2 = np.random.default_rng(seed).normal(size=(2, count, 4))
+    return z1, z2, hc.explain(z1, z2, temperature=tau, loss=name.partition(",")[0], **kept, **settings)
+
+
+@others
+@pytest.mark.parametrize("seed", range(5))
+def test_other_losses_are_explained_by_one_formula(name, kept, seed):
+    z1, z2, e = of_others(name, kept, seed=seed)
+    value, gradients = hc.value_and_grad(lambda a, b, t: PUBLIC[e.kind](a, b, t, **kept), (0, 1, 2))(z1, z2, 0.3)
+    assert e.loss == pytest.approx(value, rel=1e-12)
+    for found, expected in zip((e.grad_z1, e.grad_z2, e.grad_temperature), gradients, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(e.hardness.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(e.grad_similarities.sum(axis=1), 0, atol=1e-14)
+    assert max(e.verify().values()) < 1e-8
+
+
+@others
+def test_other_losses_lie_at_chance_when_collapsed_and_at_their_floor_on_a_simplex(name, kept):
+    loss = name.partition(",")[0]
+    collapsed = hc.explain(np.ones((7, 3)), np.ones((7, 3)), temperature=0.3, loss=loss, **kept)
+    if not loss.startswith("hard"):  # points in one place tie, and all that tie are kept
+        assert collapsed.loss == pytest.approx(collapsed.chance, rel=1e-12)
+    simplex = np.eye(7) + 1e-9 * np.random.default_rng(0).normal(size=(7, 7)) - 1 / 7
+    e = hc.explain(simplex, simplex, temperature=0.3, loss=loss, **kept)
+    assert e.loss == pytest.approx(e.floor, rel=1e-6)
+    assert of_others(name, kept)[2].loss > of_others(name, kept)[2].floor
+
+
+def test_hard_losses_push_the_negatives_they_keep_and_no_other():
+    _, _, e = of_others("hard_info_nce", {"k": 2})
+    assert ((e.hardness > 0).sum(axis=1) == 2).all()
+    assert all(e.hardness[i, j] > 0 for i in range(7) for j, _, _ in e.hardest(i, 2))
+    assert e.chance == pytest.approx(math.log(3))
+    assert (e.effective_negatives <= 2 + 1e-12).all()
+    assert e.information is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NAMES, *OTHERS])
+def test_the_three_ways_agree_on_a_thousand_batches(name):
+    kept, worst = OTHERS.get(name, {}), 0.0
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        z1, z2 = rng.normal(size=(2, int(rng.integers(4, 12)), int(rng.integers(2, 8))))
+        tau = float(np.exp(rng.uniform(np.log(0.05), np.log(5))))
+        e = hc.explain(z1, z2, temperature=tau, loss=name.partition(",")[0], **kept)
+        worst = max(worst, *e.verify().values())
+    assert worst < 1e-7, worst
+
+
+# --- from elsewhere
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "hard_info_nce", "hard_simple"])
+def test_similarities_alone_are_enough(loss):
+    kept = {"k": 3} if loss.startswith("hard") else {}
+    z1, z2 = np.random.default_rng(0).normal(size=(2, 6, 4))
+    e = hc.explain(z1, z2, temperature=0.2, loss=loss, labels=[0, 1] * 3, **kept)
+    alone = hc.explain_similarities(e.similarities, temperature=0.2, loss=loss, labels=[0, 1] * 3, **kept)
+    for field in ("loss", "per_anchor", "hardness", "entropy", "coupling", "grad_similarities", "false_negative_share"):
+        np.testing.assert_allclose(getattr(alone, field), getattr(e, field), rtol=1e-10, atol=1e-15, err_msg=field)
+    np.testing.assert_allclose(alone.grad_z1, e.grad_similarities, rtol=1e-10, atol=1e-15)
+
+
+class Foreign:
+    """An array of another library, known by the DLPack protocol alone."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **settings):
+        return self._array.__dlpack__(**settings)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+class Recording:
+    """An array that refuses to leave its library, as one does that records gradients."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("call detach first")
+
+
+def test_embeddings_of_other_libraries_come_through_dlpack():
+    z1, z2 = np.random.default_rng(0).normal(size=(2, 6, 4))
+    assert hc.explain(Foreign(z1), Foreign(z2), temperature=0.2).loss == hc.explain(z1, z2, temperature=0.2).loss
+    with pytest.raises(InputError, match=r"z1 got a Recording that .* \(call detach first\)"):
+        hc.explain(Recording(), z2, temperature=0.2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hc.explain_similarities(np.ones((2, 3)), temperature=1), r"similarities got shape \(2, 3\)"),
+        (lambda: hc.explain_similarities(np.eye(3), temperature=1, loss="dcl"), "loss got 'dcl', which stacks"),
+        (lambda: hc.explain_similarities([[1.0, np.nan], [0, 1]], temperature=1), "row 0 is not finite"),
+        (lambda: hc.explain(np.eye(3), np.eye(3), temperature=1, k=1), "k and alpha are for the hard losses"),
+        (
+            lambda: hc.explain(np.eye(3), np.eye(3), temperature=1, loss="hard_simple"),
+            "k and alpha got both or neither",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_loss_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+# --- as text
+
+
+def test_its_text_says_when_a_loss_is_above_chance_and_how_many_negatives_are_of_the_class():
+    z = np.eye(4)
+    text = repr(hc.explain(z, -z, temperature=0.5, labels=[0, 0, 1, 1]))
+    assert "above chance 1.3863: negatives are nearer than positives" in text
+    assert "of the push falls on the own class, which is 33.3% of the negatives" in text
 
 
 def test_its_text_says_where_the_loss_lies():

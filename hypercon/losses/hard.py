@@ -95,7 +95,7 @@ def hard_simple(z1: Any, z2: Any, *, k: int | None = None, alpha: float | None =
     u, v = views(z1, z2, normalize)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    hard = _hardest(similarities, positive, k, alpha)
+    hard = hardest(similarities, positive, k, alpha)
     return plain(mean(mean_where(hard, similarities) - mean_where(positive, similarities)))
 
 
@@ -140,11 +140,11 @@ def hard_info_nce(
     tau = check_temperatures(temperature, u)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    easy = ~_hardest(similarities, positive, k, alpha) & ~positive
+    easy = ~hardest(similarities, positive, k, alpha) & ~positive
     return plain(mean(take_apart(similarities, tau, positive, easy).loss))
 
 
-def _hardest(similarities: Any, positive: Array, k: int | None, alpha: float | None) -> Array:
+def hardest(similarities: Any, positive: Array, k: int | None, alpha: float | None) -> Array:
     """Which candidates are among the hardest negatives of their anchor, (A, C)."""
     negatives = similarities.shape[1] - 1
     if (k is None) == (alpha is None):

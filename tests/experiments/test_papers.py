@@ -130,9 +130,9 @@ def test_a_claim_that_cannot_be_measured_is_said_and_the_rest_goes_on(tmp_path):
 def test_kinds_and_ids_choose_in_the_order_of_the_papers():
     assert [claim.id for claim in run.choose(["all"])] == list(CLAIMS)
     assert run.choose(["exact"]) == [claim for claim in CLAIMS.values() if claim.kind == "exact"]
-    with pytest.raises(InputError, match="claims got 'wl-eq44', expected an id, perhaps wl-eq4"):
+    with pytest.raises(InputError, match="no claim is called 'wl-eq44', perhaps wl-eq4"):
         run.choose(["wl-eq44"])
-    with pytest.raises(InputError, match="claims got 'zzz', expected an id: "):
+    with pytest.raises(InputError, match="no claim is called 'zzz': "):
         run.choose(["zzz"])
 
 
@@ -143,7 +143,7 @@ def test_the_command_lists_runs_and_refuses(tmp_path, capsys):
     assert main(["reproduce", "wl-eq11", "--out", str(tmp_path)]) == 0  # a claim that does not hold is a result
     assert f"1 {INCONSISTENT}" in capsys.readouterr().out
     assert main(["reproduce", "nonsense"]) == 2
-    assert "hypercon reproduce: claims got 'nonsense'" in capsys.readouterr().err
+    assert "hypercon reproduce: no claim is called 'nonsense'" in capsys.readouterr().err
     assert main(["reproduce", "wl-eq6", "--seed", "-1"]) == 2
     (tmp_path / "file").write_text("")
     assert main(["reproduce", "wl-eq6", "--out", str(tmp_path / "file")]) == 2

@@ -49,8 +49,7 @@ def choose(names: Sequence[str]) -> list[Claim]:
         if name not in CLAIMS and name not in kinds:
             near = " or ".join(difflib.get_close_matches(name, CLAIMS, n=3))
             raise InputError(
-                f"claims got {name!r}, expected an id{f', perhaps {near}' if near else ''}: "
-                f"hypercon reproduce --list shows all"
+                f"no claim is called {name!r}{f', perhaps {near}' if near else ''}: hypercon reproduce --list shows all"
             )
     return [made for made in CLAIMS.values() if {made.id, made.kind, "all"} & set(names)]
 

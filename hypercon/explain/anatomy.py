@@ -1,0 +1,500 @@
+"""The loss laid open: what each negative weighs, how strongly anchors are pulled and pushed, where chance and floor
+lie.
+
+Everything here is computed in closed form on plain arrays; `Explanation.verify` holds it against autograd and against
+finite differences. Each loss is a softmax over the negatives of an anchor (who is pushed), a coupling (how much at all)
+and a scale, so one line is the gradient of all: ``coupling (hardness - positive) scale``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd import logsumexp, matmul, mean, softplus, transpose, value_and_grad, where
+from hypercon.autograd import normalize as onto_sphere
+from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
+from hypercon.backend import to_host
+from hypercon.errors import InputError
+from hypercon.losses.common import stacked_masks
+from hypercon.losses.hard import hardest
+from hypercon.losses.infonce import Anchors, take_apart
+from hypercon.temperature import check_temperature
+from hypercon.validation import as_array, check_flag, check_labels, check_views
+
+KINDS = ("info_nce", "nt_xent", "hard_info_nce", "hard_simple", "dcl")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """A contrastive loss on one batch, taken apart. Made by `explain`.
+
+    With A anchors, C candidates and embeddings in D dimensions. For ``nt_xent`` and ``dcl`` both are the 2N stacked
+    rows, ``z1`` first. For the other losses the anchors are the N rows of ``z1`` and the candidates the N rows of
+    ``z2``.
+
+    Attributes
+    ----------
+    loss : float
+        The mean over anchors.
+    per_anchor : ndarray, (A,)
+    chance : float
+        The loss when all embeddings coincide: log of the number of candidates, of that of negatives for ``dcl``, and 0
+        for ``hard_simple``.
+    floor : float
+        What no batch of this size on the sphere can go below. With ``normalize=False`` no more is known than 0, or
+        minus infinity for the two losses that may be negative, ``dcl`` and ``hard_simple``.
+    information : float or None
+        ``log N - loss`` in nats: a lower bound on the mutual information of the views (van den Oord et al. 2018, eq.
+        5). For ``nt_xent`` the logarithm is that of its 2N - 1 candidates. None for the losses that bound none.
+    similarities : ndarray, (A, C)
+    probabilities : ndarray, (A, C)
+        P, the softmax over positive and negatives (Wang & Liu 2021, eq. 2). Rows sum to 1. For ``dcl`` and
+        ``hard_simple``, which have no positive there, it is ``hardness``.
+    hardness : ndarray, (A, C)
+        r, the softmax over the negatives alone (Wang & Liu 2021, eq. 5): the share of the push that each receives. Rows
+        sum to 1; the positive has 0, and so have negatives that a hard loss leaves out (eq. 8).
+    entropy : ndarray, (A,)
+        Of r, in nats. It falls strictly as the temperature falls.
+    effective_negatives : ndarray, (A,)
+        ``exp(entropy)``: how many equally weighted negatives would push as diffusely.
+    coupling : ndarray, (A,)
+        ``1 - P`` of the positive: the factor before pull and push alike. 1 for ``dcl`` and ``hard_simple``.
+    grad_similarities : ndarray, (A, C)
+        Derivative of ``loss`` by every similarity (Wang & Liu 2021, eq. 4). Rows sum to 0.
+    grad_z1, grad_z2 : ndarray, (N, D)
+        Derivative of ``loss`` by the embeddings as given, through the normalisation. Explained from similarities alone,
+        ``grad_z1`` is ``grad_similarities`` and ``grad_z2`` means nothing.
+    pull, push : ndarray, (A, D)
+        The two parts of what an anchor feels in its own row, as forces (minus the gradient, before the normalisation is
+        differentiated): towards its positive, and away from its negatives.
+    grad_temperature : float
+        Derivative of ``loss`` by the temperature.
+    false_negative_share : ndarray, (A,) or None
+        With labels: the share of the push that falls on candidates of the anchor's own class.
+    base_rate : ndarray, (A,) or None
+        With labels: the share of negatives that are of the anchor's own class; what a push without preference would
+        give them.
+    positives : ndarray of int, (A,)
+        Which candidate is the anchor's positive.
+    negatives : int
+        How many negatives each anchor has.
+    temperature : float
+    kind : str
+        The name of the loss.
+    """
+
+    loss: float
+    per_anchor: np.ndarray
+    chance: float
+    floor: float
+    information: float | None
+    similarities: np.ndarray
+    probabilities: np.ndarray
+    hardness: np.ndarray
+    entropy: np.ndarray
+    effective_negatives: np.ndarray
+    coupling: np.ndarray
+    grad_similarities: np.ndarray
+    grad_z1: np.ndarray
+    grad_z2: np.ndarray
+    pull: np.ndarray
+    push: np.ndarray
+    grad_temperature: float
+    false_negative_share: np.ndarray | None
+    base_rate: np.ndarray | None
+    positives: np.ndarray
+    negatives: int
+    temperature: float
+    kind: str
+    _inputs: tuple[np.ndarray, np.ndarray]
+    _settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.kind} at temperature {self.temperature:g}: "
+            f"{len(self.per_anchor)} anchors, {self.negatives} negatives each",
+            f"  loss                 {self.loss:.4f}   {self._where()}",
+            f"  effective negatives  {self.effective_negatives.mean():.1f} of {self.negatives}",
+            f"  coupling             {self.coupling.mean():.4f}   1 = the positive is not found yet, 0 = done",
+        ]
+        if self.information is not None:
+            lines.insert(2, f"  information          {self.information:.4f}   nats at least")
+        if self.false_negative_share is not None and self.base_rate is not None:
+            lines.append(
+                f"  false negatives      {self.false_negative_share.mean():.1%} of the push falls on the own class, "
+                f"which is {self.base_rate.mean():.1%} of the negatives"
+            )
+        return "\n".join(lines)
+
+    def _where(self) -> str:
+        """Where the loss lies beside its floor and chance."""
+        if self.loss > self.chance + 1e-9 * (1 + abs(self.chance)):
+            return f"above chance {self.chance:.4f}: negatives are nearer than positives (floor {self.floor:.4f})"
+        return f"between floor {self.floor:.4f} and chance {self.chance:.4f}"
+
+    @property
+    def is_negative(self) -> np.ndarray:
+        """Which candidates are negatives of which anchor, (A, C): not its positive, and not itself."""
+        itself = np.arange(len(self.positives)) if self.kind in ("nt_xent", "dcl") else self.positives
+        columns = np.arange(self.similarities.shape[1])
+        return (columns != self.positives[:, None]) & (columns != itself[:, None])
+
+    def hardest(self, anchor: int, k: int = 5) -> list[tuple[int, float, float]]:
+        """The ``k`` negatives that an anchor pushes most.
+
+        Parameters
+        ----------
+        anchor : int
+            Row of ``hardness``.
+        k : int, default 5
+
+        Returns
+        -------
+        list of (candidate, similarity, weight)
+            Hardest first; the weight is r.
+
+        Raises
+        ------
+        InputError
+            There is no such anchor, or not that many negatives.
+        """
+        if not -len(self.hardness) <= anchor < len(self.hardness):
+            raise InputError(f"anchor got {anchor}, expected 0 to {len(self.hardness) - 1}")
+        if not 1 <= k <= self.negatives:
+            raise InputError(f"k got {k}, expected 1 to {self.negatives}, the number of negatives")
+        similarities, weights = self.similarities[anchor], self.hardness[anchor]
+        # by similarity: at a small temperature most weights round to 0, as the positive's is
+        order = np.argsort(np.where(self.is_negative[anchor], -similarities, math.inf), kind="stable")[:k]
+        return [(int(j), float(similarities[j]), float(weights[j])) for j in order]
+
+    def verify(self) -> dict[str, float]:
+        """Compare the closed-form gradients with autograd's and with finite differences, in float64.
+
+        Autograd differentiates the loss as its definition reads, operation by operation; it does not know the formula.
+
+        Returns
+        -------
+        dict
+            ``"formula_autograd"``, ``"formula_differences"``, ``"autograd_differences"``: the largest absolute
+            difference between the two, over ``grad_z1``, ``grad_z2`` and ``grad_temperature``, divided by the largest
+            entry of the gradient. Differences are Richardson-extrapolated along 8 random directions, each divided by
+            the gradient's length. Every embedding is measured in its own length and the temperature in itself, so
+            that no unit outweighs another. A gradient less than a hundredth of the forces it is the balance of (all
+            embeddings in one place, or every positive far ahead) is not divided by itself but by that hundredth:
+            differences show no more of it.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> errors = explain(rng.normal(size=(6, 4)), rng.normal(size=(6, 4)), temperature=0.3).verify()
+        >>> max(errors.values()) < 1e-8
+        True
+        """
+        z1, z2 = (z.astype(np.float64) for z in self._inputs)
+        point = [z1, z2, np.asarray(self.temperature)]
+        on_sphere = self._settings["normalize"]
+        units = [_lengths(z1, on_sphere), _lengths(z2, on_sphere), point[2]]
+
+        def f(a: Any, b: Any, tau: Any) -> Any:
+            return _definition(a, b, tau, self.kind, **self._settings)
+
+        again = explain(z1, z2, temperature=self.temperature, loss=self.kind, **self._settings)
+        formula = _flat([again.grad_z1, again.grad_z2, again.grad_temperature], units)
+        autograd = _flat(value_and_grad(f, argnums=(0, 1, 2))(*point)[1], units)
+        logits = max(np.abs(again.similarities).max() / self.temperature, np.finfo(float).tiny)
+        smallest = 1e-2 * logits / len(again.similarities)
+        largest, length = max(np.abs(formula).max(), smallest), max(np.linalg.norm(formula), smallest)
+        step = 2e-3 / max(1.0, logits)  # small against the logits, of which the loss is a smooth function
+        rng = np.random.default_rng(0)
+        errors = []
+        for _ in range(8):
+            d = [rng.standard_normal(p.shape) / math.sqrt(p.shape[-1] if p.shape else 1) for p in point]
+            slope = _richardson(f, point, [part * unit for part, unit in zip(d, units, strict=True)], step)
+            flat = _flat(d)
+            errors.append([abs(g @ flat - slope) / (length * np.linalg.norm(flat)) for g in (formula, autograd)])
+        by_formula, by_autograd = np.max(errors, axis=0)
+        return {
+            "formula_autograd": float(np.abs(formula - autograd).max() / largest),
+            "formula_differences": float(by_formula),
+            "autograd_differences": float(by_autograd),
+        }
+
+
+def explain(
+    z1: Any,
+    z2: Any,
+    *,
+    temperature: Any,
+    labels: Any = None,
+    loss: str = "info_nce",
+    k: int | None = None,
+    alpha: float | None = None,
+    normalize: bool = True,
+) -> Explanation:
+    """Lay a contrastive loss open: every weight, force and derivative that it has on a batch.
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (N, D)
+        Embeddings of two views; row i of both is the same instance. Arrays of other libraries are taken through NumPy's
+        or the DLPack protocol.
+    temperature : float
+        tau > 0. ``hard_simple`` has none: its value changes nothing there.
+    labels : array_like of int, (N,), optional
+        Classes of the instances, to see how much of the push falls on the anchor's own class.
+    loss : {"info_nce", "nt_xent", "hard_info_nce", "hard_simple", "dcl"}
+        Which loss.
+    k, alpha : int or float, optional
+        Of the hard losses: how many negatives an anchor keeps, or which share of them.
+    normalize : bool, default True
+        Put rows onto the unit sphere first.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `hypercon.info_nce`; the loss has another name, the labels another length, or ``k`` does not fit the loss.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.normal(size=(64, 8))
+    >>> explain(z, z + 0.5 * rng.normal(size=z.shape), temperature=0.1)
+    info_nce at temperature 0.1: 64 anchors, 63 negatives each
+      loss                 0.6121   between floor 0.0024 and chance 4.1589
+      information          3.5468   nats at least
+      effective negatives  7.3 of 63
+      coupling             0.3742   1 = the positive is not found yet, 0 = done
+    """
+    if not isinstance(loss, str) or loss not in KINDS:
+        raise InputError(f"loss got {loss!r}, expected one of {', '.join(KINDS)}")
+    if not loss.startswith("hard") and not k is alpha is None:
+        raise InputError(f"k and alpha are for the hard losses, and {loss} keeps all negatives: leave them out")
+    normalize = check_flag(normalize, "normalize")
+    tau = float(raw(check_temperature(temperature)))
+    z1, z2 = (to_host(raw(z)) for z in check_views(z1, z2, directions=normalize))
+    count = len(z1)
+    u, v = (onto_sphere(z1), onto_sphere(z2)) if normalize else (z1, z2)
+    stacked = loss in ("nt_xent", "dcl")
+    anchors_at, candidates = (np.concatenate([u, v]),) * 2 if stacked else (u, v)
+    positive, itself = _masks(count, u, stacked)
+    similarities = anchors_at @ candidates.T
+    parts, scale = _parts(loss, similarities, tau, positive, itself, k, alpha)
+    ds = parts.coupling * (parts.hardness - positive) * scale / len(similarities)
+    by_anchor, by_candidate = ds @ candidates, ds.T @ anchors_at
+    by_u, by_v = np.split(by_anchor + by_candidate, 2) if stacked else (by_anchor, by_candidate)
+    strength = parts.coupling * scale / len(similarities)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise = np.where(parts.hardness > 0, -np.log(parts.hardness), 0.0)
+    entropy = (parts.hardness * surprise).sum(axis=1)
+    value = float(parts.loss.mean())
+    negatives = similarities.shape[1] - 1 - stacked
+    pushed = negatives if not loss.startswith("hard") else round(float((parts.hardness > 0).sum(axis=1).max()))
+    chance, floor = _bounds(loss, count, pushed, tau)
+    probabilities = parts.hardness
+    if loss not in ("dcl", "hard_simple"):
+        # the positive's is exp(-loss) and not 1 - coupling, of which nothing is left where it is very unlikely
+        probabilities = parts.coupling * parts.hardness + np.exp(-parts.loss)[:, None] * positive
+    share, rate = _own_class(parts.hardness, labels, ~(positive | itself), count)
+    return Explanation(
+        loss=value,
+        per_anchor=parts.loss,
+        chance=chance,
+        floor=floor if normalize else (0.0 if loss not in ("dcl", "hard_simple") else -math.inf),
+        information=chance - value if loss in ("info_nce", "nt_xent") else None,
+        similarities=similarities,
+        probabilities=probabilities,
+        hardness=parts.hardness,
+        entropy=entropy,
+        effective_negatives=np.exp(entropy),
+        coupling=parts.coupling[:, 0],
+        grad_similarities=ds,
+        grad_z1=_through_normalization(by_u, u, z1) if normalize else by_u,
+        grad_z2=_through_normalization(by_v, v, z2) if normalize else by_v,
+        pull=strength * (positive @ candidates),
+        push=-strength * (parts.hardness @ candidates),
+        grad_temperature=0.0 if loss == "hard_simple" else _by_temperature(loss, ds, similarities, tau),
+        false_negative_share=share,
+        base_rate=rate,
+        positives=positive.argmax(axis=1),
+        negatives=negatives,
+        temperature=tau,
+        kind=loss,
+        _inputs=(z1, z2),
+        _settings={"k": k, "alpha": alpha, "normalize": normalize},
+    )
+
+
+def explain_similarities(
+    similarities: Any, *, temperature: Any, labels: Any = None, loss: str = "info_nce", k: int | None = None,
+    alpha: float | None = None,
+) -> Explanation:  # fmt: skip
+    """Lay a loss open that is known by its similarities alone.
+
+    Parameters
+    ----------
+    similarities : array_like, (N, N)
+        Of every anchor, a row, with every candidate, a column; the positives are on the diagonal.
+    temperature : float
+    labels : array_like of int, (N,), optional
+    loss : {"info_nce", "hard_info_nce", "hard_simple"}
+        One of the losses with N candidates.
+    k, alpha : int or float, optional
+        As `explain`.
+
+    Returns
+    -------
+    Explanation
+        Forces and gradients are those of the similarities; the floor is that of plain products.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The similarities are no square matrix of finite numbers, or the loss stacks both views.
+
+    Examples
+    --------
+    >>> e = explain_similarities([[0.9, 0.1], [0.5, 0.8]], temperature=0.2)
+    >>> e.hardness.tolist(), e.per_anchor.round(4).tolist()
+    ([[0.0, 1.0], [1.0, 0.0]], [0.0181, 0.2014])
+    """
+    matrix = raw(as_array(similarities, "similarities")) if not hasattr(similarities, "backward") else similarities
+    shape: tuple[int, ...] = getattr(matrix, "shape", ())
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(
+            f"similarities got shape {shape}, expected (N, N): anchors are rows, positives on the diagonal"
+        )
+    if loss in ("nt_xent", "dcl"):
+        raise InputError(f"loss got {loss!r}, which stacks both views: give embeddings to explain")
+    # products with the identity are the matrix itself
+    identity = np.eye(shape[0])
+    return explain(
+        matrix, identity, temperature=temperature, labels=labels, loss=loss, k=k, alpha=alpha, normalize=False
+    )
+
+
+# --- what each loss is made of
+
+
+def _parts(
+    loss: str,
+    similarities: np.ndarray,
+    tau: float,
+    positive: np.ndarray,
+    itself: np.ndarray,
+    k: int | None,
+    alpha: float | None,
+) -> tuple[Anchors, float]:
+    """A loss taken apart, and the factor before its gradient by similarities."""
+    excluded = itself
+    if loss.startswith("hard"):
+        excluded = ~hardest(similarities, positive, k, alpha) & ~positive
+    parts = take_apart(similarities, tau, positive, excluded)
+    if loss in ("dcl", "hard_simple"):
+        ones = np.ones_like(parts.coupling)
+        own = similarities[positive]
+        if loss == "hard_simple":
+            kept = (~(positive | excluded)).astype(similarities.dtype)
+            even = kept / kept.sum(axis=1, keepdims=True)
+            return Anchors((even * similarities).sum(axis=1) - own, even, ones), 1.0
+        lead = logsumexp(np.where(positive | excluded, -math.inf, similarities / tau), axis=1) - own / tau
+        return Anchors(lead, parts.hardness, ones), 1 / tau
+    return parts, 1 / tau
+
+
+def _bounds(loss: str, count: int, pushed: int, tau: float) -> tuple[float, float]:
+    """Chance, and what no batch of ``count`` instances on the sphere goes below: the loss of a regular simplex."""
+    apart = count / (count - 1)
+    if loss == "hard_simple":
+        return 0.0, -apart
+    if loss == "dcl":
+        return math.log(pushed), math.log(pushed) - apart / tau
+    return math.log1p(pushed), math.log1p(pushed * math.exp(-apart / tau))
+
+
+def _by_temperature(loss: str, ds: np.ndarray, similarities: np.ndarray, tau: float) -> float:
+    """The loss depends on s / tau alone: tau's derivative is that of all similarities growing together."""
+    return -float((ds * similarities).sum()) / tau
+
+
+def _definition(z1: Any, z2: Any, tau: Any, loss: str, *, k: int | None, alpha: float | None, normalize: bool) -> Any:
+    """The loss as its definition reads, for the engine to differentiate step by step."""
+    u, v = (onto_sphere(z1), onto_sphere(z2)) if normalize else (z1, z2)
+    ways = [(u, v)]
+    if stacked := loss in ("nt_xent", "dcl"):
+        ways = [(u, v), (v, u)]
+    each = []
+    for anchors, others in ways:
+        across = matmul(anchors, transpose(others))
+        positive, _ = _masks(anchors.shape[0], raw(anchors), stacked=False)
+        own = total(where(positive, across, 0.0), axis=1)
+        negatives = where(positive, -math.inf, across / tau)
+        if loss.startswith("hard"):
+            kept = hardest(across, positive, k, alpha)
+            if loss == "hard_simple":
+                each.append(total(where(kept, across, 0.0), axis=1) / kept.sum(axis=1) - own)
+                continue
+            negatives = where(kept, across / tau, -math.inf)
+        log_sum = logsumexp(negatives, axis=1)
+        if stacked:
+            within = where(positive, -math.inf, matmul(anchors, transpose(anchors)) / tau)
+            other = logsumexp(within, axis=1)
+            log_sum = other + softplus(log_sum - other)
+        lead = log_sum - own / tau
+        each.append(lead if loss == "dcl" else softplus(lead))
+    return mean(each[0]) if len(each) == 1 else (mean(each[0]) + mean(each[1])) / 2
+
+
+def _masks(count: int, like: Any, stacked: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Where each anchor's positive is, and itself, which is no candidate."""
+    if stacked:
+        return stacked_masks(count, like)
+    return np.eye(count, dtype=bool), np.zeros((count, count), dtype=bool)
+
+
+def _through_normalization(g: np.ndarray, unit: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(I - u u^T) g / |z| for every row: the tangent part, smaller for longer embeddings."""
+    tangent = g - unit * (g * unit).sum(axis=1, keepdims=True)
+    return tangent / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def _own_class(
+    hardness: np.ndarray, labels: Any, negative: np.ndarray, count: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The share of the push on the anchor's own class, and the share of negatives that are of it."""
+    if labels is None:
+        return None, None
+    classes = np.tile(check_labels(labels, count), len(hardness) // count)
+    own = classes[:, None] == classes[None, :]
+    return (hardness * own).sum(axis=1), (negative & own).sum(axis=1) / negative.sum(axis=1)
+
+
+def _lengths(z: np.ndarray, each: bool) -> np.ndarray:
+    """The length of each row, (N, 1), or their quadratic mean where rows may be zero."""
+    lengths = np.linalg.norm(z, axis=1, keepdims=True)
+    return lengths if each else np.full_like(lengths, math.sqrt((lengths**2).mean()))
+
+
+def _flat(arrays: Any, units: Any = (1.0, 1.0, 1.0)) -> np.ndarray:
+    return np.concatenate([np.ravel(a * unit) for a, unit in zip(arrays, units, strict=True)])
+
+
+def _richardson(f: Callable[..., Any], point: list[np.ndarray], direction: list[np.ndarray], h: float) -> float:
+    """The slope of f along a direction, from four values: central differences at h and h / 2, their h^2 terms
+    cancelled."""
+
+    def central(h: float) -> float:
+        ahead = f(*(p + h * d for p, d in zip(point, direction, strict=True)))
+        behind = f(*(p - h * d for p, d in zip(point, direction, strict=True)))
+        return float(ahead - behind) / (2 * h)
+
+    return (4 * central(h / 2) - central(h)) / 3
