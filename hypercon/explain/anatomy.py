@@ -9,9 +9,10 @@ and a scale, so one line is the gradient of all: ``coupling (hardness - positive
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +22,15 @@ from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
+from hypercon.files import atomic
 from hypercon.losses.common import stacked_masks
 from hypercon.losses.hard import hardest
 from hypercon.losses.infonce import Anchors, take_apart
 from hypercon.temperature import check_temperature
 from hypercon.validation import as_array, check_flag, check_labels, check_views
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("info_nce", "nt_xent", "hard_info_nce", "hard_simple", "dcl")
 
@@ -80,6 +85,8 @@ class Explanation:
     base_rate : ndarray, (A,) or None
         With labels: the share of negatives that are of the anchor's own class; what a push without preference would
         give them.
+    labels : ndarray of int, (A,), or None
+        The anchors' classes, which are those of the candidates as well.
     positives : ndarray of int, (A,)
         Which candidate is the anchor's positive.
     negatives : int
@@ -108,6 +115,7 @@ class Explanation:
     grad_temperature: float
     false_negative_share: np.ndarray | None
     base_rate: np.ndarray | None
+    labels: np.ndarray | None
     positives: np.ndarray
     negatives: int
     temperature: float
@@ -164,14 +172,98 @@ class Explanation:
         InputError
             There is no such anchor, or not that many negatives.
         """
-        if not -len(self.hardness) <= anchor < len(self.hardness):
-            raise InputError(f"anchor got {anchor}, expected 0 to {len(self.hardness) - 1}")
+        anchor = self._anchor(anchor)
         if not 1 <= k <= self.negatives:
             raise InputError(f"k got {k}, expected 1 to {self.negatives}, the number of negatives")
         similarities, weights = self.similarities[anchor], self.hardness[anchor]
         # by similarity: at a small temperature most weights round to 0, as the positive's is
         order = np.argsort(np.where(self.is_negative[anchor], -similarities, math.inf), kind="stable")[:k]
         return [(int(j), float(similarities[j]), float(weights[j])) for j in order]
+
+    def at(self, temperature: float) -> Explanation:
+        """The same batch and loss at another temperature.
+
+        Raises
+        ------
+        InputError, DtypeError
+            The temperature is not positive.
+        """
+        labels = None if self.labels is None else self.labels[: len(self._inputs[0])]
+        return explain(*self._inputs, temperature=temperature, labels=labels, loss=self.kind, **self._settings)
+
+    def plot(self, anchor: int = 0) -> Figure:
+        """The matrices and the weights as a picture; embeddings in 2 or 3 dimensions also with their forces.
+
+        Parameters
+        ----------
+        anchor : int, default 0
+            Whose weights are drawn.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            There is no such anchor.
+
+        Examples
+        --------
+        >>> z = np.random.default_rng(0).normal(size=(16, 3))
+        >>> figure = explain(z, z + 0.1, temperature=0.2).plot()
+        >>> len(figure.axes) >= 4
+        True
+        """
+        from hypercon.explain.picture import figure  # matplotlib is loaded by those who draw
+
+        return figure(self, self._anchor(anchor))
+
+    def to_html(
+        self, path: str | Path, *, anchor: int = 0, images: Any = None, classes: Sequence[str] | None = None
+    ) -> None:
+        """Write one page, complete in itself, on which the temperature can be moved.
+
+        Parameters
+        ----------
+        path : path-like
+        anchor : int, default 0
+            Whose negatives are shown first; the page offers some others.
+        images : array_like, (N, H, W) or (N, C, H, W), optional
+            In [0, 1]: the instances as pictures, to show an anchor beside its hardest negatives.
+        classes : sequence of str, optional
+            Names for the labels.
+
+        Raises
+        ------
+        InputError
+            There is no such anchor, the images do not fit the batch, or the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> z = np.random.default_rng(0).normal(size=(16, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "page.html"
+        ...     explain(z, z + 0.1, temperature=0.2).to_html(path)
+        ...     "temperature 0.2" in path.read_text()
+        True
+        """
+        from hypercon.explain.page import page
+
+        text = page(self, anchor=self._anchor(anchor), images=images, classes=classes)
+        with atomic(path) as stream:
+            stream.write(text.encode())
+
+    def _repr_html_(self) -> str:
+        from hypercon.explain.page import fragment
+
+        return fragment(self, anchor=0, images=None, classes=None)
+
+    def _anchor(self, anchor: int) -> int:
+        if not isinstance(anchor, int | np.integer) or not -len(self.hardness) <= anchor < len(self.hardness):
+            raise InputError(f"anchor got {anchor!r}, expected 0 to {len(self.hardness) - 1}")
+        return int(anchor) % len(self.hardness)
 
     def verify(self) -> dict[str, float]:
         """Compare the closed-form gradients with autograd's and with finite differences, in float64.
@@ -304,7 +396,8 @@ def explain(
     if loss not in ("dcl", "hard_simple"):
         # the positive's is exp(-loss) and not 1 - coupling, of which nothing is left where it is very unlikely
         probabilities = parts.coupling * parts.hardness + np.exp(-parts.loss)[:, None] * positive
-    share, rate = _own_class(parts.hardness, labels, ~(positive | itself), count)
+    classes = None if labels is None else np.tile(check_labels(labels, count), len(similarities) // count)
+    share, rate = _own_class(parts.hardness, classes, ~(positive | itself))
     return Explanation(
         loss=value,
         per_anchor=parts.loss,
@@ -325,6 +418,7 @@ def explain(
         grad_temperature=0.0 if loss == "hard_simple" else _by_temperature(loss, ds, similarities, tau),
         false_negative_share=share,
         base_rate=rate,
+        labels=classes,
         positives=positive.argmax(axis=1),
         negatives=negatives,
         temperature=tau,
@@ -468,12 +562,11 @@ def _through_normalization(g: np.ndarray, unit: np.ndarray, z: np.ndarray) -> np
 
 
 def _own_class(
-    hardness: np.ndarray, labels: Any, negative: np.ndarray, count: int
+    hardness: np.ndarray, classes: np.ndarray | None, negative: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The share of the push on the anchor's own class, and the share of negatives that are of it."""
-    if labels is None:
+    if classes is None:
         return None, None
-    classes = np.tile(check_labels(labels, count), len(hardness) // count)
     own = classes[:, None] == classes[None, :]
     return (hardness * own).sum(axis=1), (negative & own).sum(axis=1) / negative.sum(axis=1)
 
