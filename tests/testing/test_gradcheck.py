@@ -227,6 +227,22 @@ def test_a_failure_tells_the_numbers_the_worst_entry_the_shapes_and_the_seed():
         gradcheck(wrong, [0.1, 0.2, 0.3], rng=7)
 
 
+@pytest.mark.parametrize(
+    ("f", "point", "said"),
+    [
+        (lambda x: hc.sqrt(x * x), [1.0, 0.0], r"worst at input 0\[1\]: nan against"),
+        (lambda x: hc.tanh(x) * np.nan, [0.5], r"worst at input 0\[0\]: nan against nan"),
+        (lambda x: hc.sum(x) + np.nan, np.ones(0), "no input has entries"),
+        (lambda x: hc.sum(x) + np.nan, np.ones(2001), "not searched for in so large an input"),
+    ],
+    ids=["one nan", "all nan", "no entries", "many entries"],
+)
+def test_a_failure_names_an_entry_or_says_why_not(f, point, said):
+    with np.errstate(all="ignore"), pytest.raises(GradientError, match=said) as raised:
+        gradcheck(f, point)
+    assert "; ;" not in str(raised.value)
+
+
 def test_a_failure_is_an_assertion_and_the_same_every_time():
     wrong = hc.primitive(lambda g, out, x: g)(lambda x: np.exp(x))
     messages = set()
@@ -241,6 +257,7 @@ def test_a_failure_is_an_assertion_and_the_same_every_time():
     ("ask", "error", "said"),
     [
         (lambda: gradcheck(hc.exp, [1.0], order=0), InputError, "order got 0, expected at least 1"),
+        (lambda: gradcheck(hc.exp, [1.0], directions=0), InputError, "directions got 0, expected at least 1"),
         (lambda: gradcheck(hc.exp, [np.nan]), InputError, "input 0 is not finite"),
         (lambda: gradcheck(lambda x: x.data, [1.0]), DtypeError, "returned ndarray, expected a tensor"),
     ],
