@@ -81,10 +81,10 @@ def gradcheck(
             # a new one each time: a rule that keeps what it was first given would answer to that one rightly
             cotangent = generator.standard_normal(shape)
             _check_direction(f, point, cotangent, generator, f"order {depth}", rtol, seed)
-        if depth < order:
             pulled = _pulled_back(f, cotangent)
-            _check_recorded(f, pulled, point, cotangent, f"order {depth}", rtol, seed)
-            f = pulled
+            if depth < order:
+                _check_recorded(f, pulled, point, cotangent, f"order {depth}", rtol, seed)
+        f = pulled
 
 
 def _check_direction(
@@ -98,6 +98,9 @@ def _check_direction(
 ) -> None:
     direction = [rng.standard_normal(x.shape) for x in point]
     gradient = _gradient(f, point, cotangent)
+    for i, (g, x) in enumerate(zip(gradient, point, strict=True)):
+        if g.shape != x.shape:  # what follows would sum over the copies, and see nothing
+            raise GradientError(f"{label}: the gradient by input {i} has shape {g.shape}, expected its own {x.shape}")
     claimed = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
     measured = slope_along(f, point, direction, cotangent)
     scale = max(_length(gradient) * _length(direction), _least_scale(f, point, cotangent))
