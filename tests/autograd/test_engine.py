@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercon as hc
+from hypercon.autograd.engine import sweep
 from hypercon.errors import DtypeError, GraphError, InputError
 from hypercon.testing import gradcheck
 
@@ -86,6 +87,25 @@ def test_a_chain_of_100_000_nodes_is_no_deeper_than_any_other():
     for _ in range(30_000):
         x = x + 1.0
     del x  # a graph that nobody swept is let go of without recursion too
+
+
+def test_a_long_chain_can_be_recorded_swept_again_and_dropped():
+    x = leaf(1.0)
+    y = x
+    for _ in range(20_000):
+        y = y * 1.0
+    (slope,) = sweep(y, [x], create_graph=True)
+    assert slope.item() == 1
+    del y, slope  # two graphs, one made of the other
+
+
+def test_a_tower_of_diamonds_is_visited_once_a_node_and_not_once_a_path():
+    x = leaf(1.0)
+    y = x
+    for _ in range(500):  # 2 ** 500 paths
+        y = y * 0.25 + y * 0.75
+    y.backward()
+    assert x.grad.item() == 1
 
 
 def test_backward_of_a_leaf_is_its_cotangent():
@@ -219,6 +239,17 @@ def test_no_grad_nests_and_survives_exceptions():
             raise KeyError
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
+
+
+def test_a_rule_that_raises_leaves_recording_as_it_was():
+    def rule(g, out, x):
+        raise KeyError
+
+    broken = hc.primitive(rule)(lambda x: x * 1.0)
+    for create_graph in (False, True):
+        with pytest.raises(KeyError):
+            broken(leaf(1.0)).backward(create_graph=create_graph)
+        assert (leaf(1.0) * 2).requires_grad
 
 
 def test_no_grad_decorates():
