@@ -3,6 +3,9 @@
 Start with `info_nce` and `explain`; `hypercon dilemma` at the command line is the main experiment.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from hypercon import autograd, data, errors, losses, metrics, nn, optim
 from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
 from hypercon.configuration import show_config
@@ -11,6 +14,9 @@ from hypercon.losses import info_nce, nt_xent
 from hypercon.temperature import CosineTemperature, LearnedTemperature, Temperature
 from hypercon.training import History, fit
 from hypercon.version import __version__
+
+if TYPE_CHECKING:
+    from hypercon import testing
 
 __all__ = [
     "CosineTemperature",
@@ -32,5 +38,16 @@ __all__ = [
     "nt_xent",
     "optim",
     "show_config",
+    "testing",
 ]
 __all__ += autograd.__all__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "testing":  # for those who check; whoever trains or measures does not wait for it
+        return importlib.import_module("hypercon.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -117,7 +117,7 @@ def resolve_device(device: str) -> str:
         return f"cuda:{index}"
     if device == "auto":
         return "cpu"
-    raise DeviceError(f'device got "{device}", but {reason}: use --device cpu, or install CuPy and a CUDA driver')
+    raise DeviceError(f'device got "{device}", but {reason}: use "cpu", or "auto" for a GPU only where one answers')
 
 
 def count_gpus() -> tuple[int, str]:

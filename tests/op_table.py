@@ -3,6 +3,7 @@
 Tests of values, derivatives, precision and layout run over its rows: an operation is tested by being entered here.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import hypercon as hc
 from hypercon.autograd import convolution, engine, ops
 from hypercon.backend import device_of, to_device
+from hypercon.losses import infonce, tiles
 
 NOT_OPERATIONS = {
     "Tensor",
@@ -42,7 +44,7 @@ class Row:
 
     def inputs(self, dtype: Any = np.float64) -> list[np.ndarray]:
         """Distinct numbers, 0.15 to 2 in size: no ties, and no kink as near as a difference quotient looks."""
-        rng = np.random.default_rng(2)  # with which each input of `maximum` is somewhere the larger
+        rng = np.random.default_rng(67)  # extremes and kept entries lie where no exchange of axes takes them for others
         sizes = [math.prod(shape) for shape in self.shapes]
         values = rng.permutation(np.linspace(0.15, 2, sum(sizes)))
         if not self.positive:
@@ -64,14 +66,14 @@ def elementwise(call: Callable[..., Any], numpy: Callable[..., Any], positive: b
 
 
 def binary(call: Callable[..., Any], numpy: Callable[..., Any], positive: bool = False) -> list[Any]:
-    broadcasts = [((2, 3), (2, 3)), ((3, 1), (2,)), ((), (2, 3)), ((2, 1, 2), (3, 1))]
+    broadcasts = [((2, 3), (2, 3)), ((3, 1), (3,)), ((), (2, 3)), ((2, 1, 2), (3, 1))]
     return [row(call, numpy, *shapes, positive=positive) for shapes in broadcasts]
 
 
 def reduction(call: Callable[..., Any], numpy: Callable[..., Any]) -> list[Any]:
     return [
         row(call, numpy, (2, 3)),
-        row(lambda x: call(x, axis=1), lambda x: numpy(x, axis=1), (2, 3)),
+        row(lambda x: call(x, axis=1), lambda x: numpy(x, axis=1), (3, 3)),  # along the other axis it would run too
         row(lambda x: call(x, axis=(0, -1)), lambda x: numpy(x, axis=(0, -1)), (2, 2, 3)),
         row(lambda x: call(x, axis=-2, keepdims=True), lambda x: numpy(x, axis=-2, keepdims=True), (2, 2, 3)),
         row(call, numpy, ()),
@@ -302,9 +304,16 @@ _ROWS: dict[str, list[Any]] = {
             (2, 1, 3, 4),
             (2, 1, 2, 3),
         ),
+        row(
+            lambda x, w: hc.conv2d(x, w, stride=2, padding=2),
+            lambda x, w: correlate(x, w, stride=2, padding=2),
+            (1, 1, 3, 4),
+            (1, 1, 3, 2),
+        ),
+        row(hc.conv2d, correlate, (65, 1, 1, 1), (2, 1, 1, 1)),  # two blocks of images
     ],
-    "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: of_tiles(np.max, x, 2), (1, 2, 3, 4))],
-    "avg_pool2d": [row(lambda x: hc.avg_pool2d(x, 2), lambda x: of_tiles(np.mean, x, 2), (1, 2, 3, 4))],
+    "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: of_tiles(np.max, x, 2), (1, 2, 5, 4))],
+    "avg_pool2d": [row(lambda x: hc.avg_pool2d(x, 2), lambda x: of_tiles(np.mean, x, 2), (1, 2, 5, 4))],
     "layer_norm": [
         row(hc.layer_norm, standardise_rows, (2, 3), (3,), (3,)),
         row(lambda x: hc.layer_norm(x, eps=0.1), lambda x: standardise_rows(x, 1, 0, 0.1), (2, 2, 3)),
@@ -340,6 +349,58 @@ _HIDDEN_ROWS: dict[str, list[Any]] = {
     ],
 }
 
+
+def of_dot_products(
+    loss: Callable[..., Any], rows_in_a_block: int | None = None, **settings: Any
+) -> Callable[..., Any]:
+    """A loss of two views and a temperature, without normalisation; on request with few rows in every block."""
+
+    def call(u: Any, v: Any, tau: Any) -> Any:
+        few, most = tiles.FEW, tiles.MOST_ROWS
+        if rows_in_a_block:
+            tiles.FEW, tiles.MOST_ROWS, tiles.LEAST_ROWS = 0, rows_in_a_block, 1
+        try:
+            return loss(u, v, temperature=tau, normalize=False, **settings)
+        finally:
+            tiles.FEW, tiles.MOST_ROWS, tiles.LEAST_ROWS = few, most, 32
+
+    return call
+
+
+def defined(loss: str) -> Callable[..., Any]:
+    return of_dot_products(functools.partial(infonce.from_definition, loss=loss))
+
+
+def far_away(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss of similarities that are all near 2400: without care their exponentials overflow."""
+
+    def call(u: Any, v: Any, tau: Any) -> Any:
+        flat = np.array([1, 1, 0.01])
+        return loss(u * flat + np.array([0, 0, 60]), v * flat + np.array([0, 0, 40]), tau)
+
+    return call
+
+
+def both_ways(u: np.ndarray, v: np.ndarray, tau: np.ndarray) -> float:
+    return (defined("info_nce")(u, v, tau) + defined("info_nce")(v, u, tau)) / 2
+
+
+VIEWS = (3, 2), (3, 2), ()
+_LOSS_ROWS: dict[str, list[Any]] = {
+    "info_nce": [
+        row(of_dot_products(hc.info_nce), defined("info_nce"), *VIEWS, positive=True),
+        row(of_dot_products(hc.info_nce, symmetric=True), both_ways, *VIEWS, positive=True),
+        row(of_dot_products(hc.info_nce, rows_in_a_block=2), defined("info_nce"), *VIEWS, positive=True),
+        row(far_away(of_dot_products(hc.info_nce)), far_away(defined("info_nce")), (3, 3), (3, 3), (), positive=True),
+    ],
+    "nt_xent": [
+        row(of_dot_products(hc.nt_xent), defined("nt_xent"), *VIEWS, positive=True),
+        row(of_dot_products(hc.nt_xent, rows_in_a_block=2), defined("nt_xent"), *VIEWS, positive=True),
+    ],
+}
+
 ROWS = [make(name) for name, makers in _ROWS.items() for make in makers]
 HIDDEN_ROWS = [make(name) for name, makers in _HIDDEN_ROWS.items() for make in makers]
 """What no public call makes by itself: the operations that the rules of others are written with."""
+LOSS_ROWS = [make(name) for name, makers in _LOSS_ROWS.items() for make in makers]
+"""The losses that are primitives, on dot products."""

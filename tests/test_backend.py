@@ -84,7 +84,8 @@ def test_another_name_is_refused_with_the_names_there_are(name):
 
 
 def test_a_missing_library_is_named_with_how_to_install_it(no_cupy):
-    with pytest.raises(DeviceError, match=r'"cuda".*CuPy is not installed \(pip install "hypercon\[cuda12\]"'):
+    said = r'"cuda".*CuPy is not installed \(pip install "hypercon\[cuda12\]".*: use "cpu", or "auto" for a GPU'
+    with pytest.raises(DeviceError, match=said):
         backend.resolve_device("cuda")
 
 

@@ -73,6 +73,15 @@ def test_nothing_unpickles():
         assert not re.search(r"allow_pickle=True|\bpickle\.load|import pickle", path.read_text()), path.name
 
 
+def test_the_checks_are_there_without_an_import_of_their_own_and_loaded_when_asked_for():
+    code = (
+        "import sys, hypercon as hc; assert 'testing' in dir(hc); before = 'hypercon.testing' in sys.modules; "
+        "print(before, hc.testing.gradcheck.__name__, 'hypothesis' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "gradcheck", "False"]
+
+
 def test_importing_leaves_heavy_packages_for_later():
     code = (
         "import sys, hypercon; print(*[m for m in ('matplotlib', 'tqdm', 'threadpoolctl', 'cupy') if m in sys.modules])"

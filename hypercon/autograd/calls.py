@@ -55,12 +55,21 @@ def as_float(raw: Array) -> Array:
     return raw
 
 
-def explained(error: Exception, name: str, args: Iterable[Any], settings: dict[str, Any]) -> HyperconError:
+def help_on(function: Callable[..., Any]) -> str:
+    """Where a caller of ``function`` reads on."""
+    room = "hypercon." if function.__module__.startswith("hypercon.") else ""
+    return f"see help({room}{function.__name__.strip('_')}) for what it takes"
+
+
+def explained(
+    error: Exception, function: Callable[..., Any], args: Iterable[Any], settings: dict[str, Any]
+) -> HyperconError:
     """NumPy's complaint about a call, together with the call that it is about."""
     shown = [f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)[:60] for x in args]
     shown += [f"{key}={value!r}"[:60] for key, value in settings.items()]
     kind = DtypeError if isinstance(error, TypeError) else InputError
-    return kind(f"{name}({', '.join(shown)}): {error}; see help(hypercon.{name}) for what it takes")
+    said = str(error).strip()  # NumPy ends some of its sentences with a space
+    return kind(f"{function.__name__.strip('_')}({', '.join(shown)}): {said}; {help_on(function)}")
 
 
 def composed(function: F) -> F:
@@ -78,6 +87,6 @@ def composed(function: F) -> F:
         except HyperconError:
             raise
         except NUMPYS as error:
-            raise explained(error, name, args, settings) from None
+            raise explained(error, function, args, settings) from None
 
     return apply  # type: ignore[return-value]

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hypercon.autograd.calls import NUMPYS, as_float, as_operand, explained
+from hypercon.autograd.calls import NUMPYS, as_float, as_operand, explained, help_on
 from hypercon.autograd.recording import is_recording, set_recording
 from hypercon.backend import Array, check_one_device, is_array, xp
 from hypercon.errors import DtypeError, GraphError, HyperconError, InputError
@@ -94,7 +94,7 @@ class Primitive:
         """Split what was called with into inputs, which have rules, and all the settings."""
         by_position = dict(zip(self.setting_names, args[self.arity :], strict=False))
         if len(args) > self.arity + len(self.setting_names) or by_position.keys() & settings.keys():
-            raise DtypeError(f"{self.name}() got too many arguments, or one twice: see help(hypercon.{self.name})")
+            raise DtypeError(f"{self.name}() got too many arguments, or one twice: {help_on(self.forward)}")
         return args[: self.arity], {**self.defaults, **by_position, **settings}
 
 
@@ -163,7 +163,7 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             except HyperconError:
                 raise
             except NUMPYS as error:
-                raise explained(error, made.name, args, settings) from None
+                raise explained(error, forward, args, settings) from None
             saved = None
             if fused:
                 out, saved = out

@@ -264,7 +264,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     indices, at, m = raw(indices), _axis(axis, x.ndim), xp(raw(x))
     if indices.ndim != x.ndim:
         raise InputError(
-            f"take_along_axis() got indices of shape {indices.shape} for shape {x.shape}: as many axes needed"
+            f"take_along_axis() got indices of shape {indices.shape}, expected as many axes as in {x.shape}, x's shape"
         )
     index = [reshape(m.arange(n), [-1 if j == i else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
     index[at] = indices
@@ -273,14 +273,14 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
 
 @composed
 def sort(x: Any, axis: int = -1) -> Any:
-    """x in ascending order along an axis; the gradient follows every entry to where it came from.
+    """x in ascending order along an axis, equal entries in the order they had; each gradient goes back to its entry.
 
     Examples
     --------
     >>> sort([3.0, 1.0, 2.0])
     array([1., 2., 3.])
     """
-    return take_along_axis(x, xp(raw(x)).argsort(raw(x), axis=axis), axis)
+    return take_along_axis(x, xp(raw(x)).argsort(raw(x), axis=axis, kind="stable"), axis)
 
 
 @composed
@@ -295,7 +295,7 @@ def top_k(x: Any, k: int, axis: int = -1) -> Any:
     at = _axis(axis, x.ndim)
     if not 1 <= k <= x.shape[at]:
         raise InputError(f"top_k() got k = {k}, expected 1 to {x.shape[at]}, the length of axis {axis}")
-    order = xp(raw(x)).argsort(raw(x), axis=at)
+    order = xp(raw(x)).argsort(raw(x), axis=at, kind="stable")
     return take_along_axis(x, order[(*[slice(None)] * at, slice(-1, -1 - k, -1))], at)
 
 

@@ -320,27 +320,29 @@ def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
 
 
 @primitive(lambda g, out, x, dtype: g)  # the engine gives a cotangent its input's dtype
-def _cast(x: Any, dtype: Any) -> Any:
+def _astype(x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
 @composed
 def astype(x: Any, dtype: Any) -> Any:
-    """x in another dtype; a tensor in a graph stays a tensor of floats."""
+    """x in another dtype of real numbers; a tensor in a graph stays a tensor of floats."""
+    if np.dtype(dtype).kind not in "biuf":
+        raise DtypeError(f"astype() got {np.dtype(dtype)}, expected real numbers, such as float or int")
     if np.dtype(dtype).kind != "f" and isinstance(x, Traced) and x.requires_grad:
-        raise DtypeError(f"astype got {np.dtype(dtype)}, expected floats for a tensor in a graph: detach() it first")
-    return _cast(x, dtype)
+        raise DtypeError(f"astype() got {np.dtype(dtype)}, expected floats for a tensor in a graph: detach() it first")
+    return _astype(x, dtype)
 
 
 # --- picking and putting back: each is the other's derivative
 
 
 @primitive(lambda g, out, x, index: put(g, index, x.shape))
-def _take(x: Any, index: Any) -> Any:
+def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
-@primitive(lambda g, out, x, index, shape: _take(g, index))
+@primitive(lambda g, out, x, index, shape: _getitem(g, index))
 def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with x added at ``index``; a position named twice receives both."""
     m = xp(x)
@@ -357,4 +359,4 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
 def getitem(x: Any, index: Any) -> Any:
     """x[index], as NumPy indexes: integers, slices, integer and boolean arrays."""
     index = tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index)
-    return _take(x, index_beside(raw(x), index))
+    return _getitem(x, index_beside(raw(x), index))

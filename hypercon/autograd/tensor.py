@@ -201,7 +201,7 @@ class Tensor(Traced):
 
     def to(self, device: str) -> Tensor:
         """This tensor on ``device``; the gradient goes back to where it came from."""
-        return _move(self, device=backend.resolve_device(device))
+        return _to(self, device=backend.resolve_device(device))
 
     def detach(self) -> Tensor:
         """The same data as a tensor that no gradient reaches."""
@@ -256,6 +256,12 @@ class Tensor(Traced):
     def __itruediv__(self, other: Any) -> NoReturn:
         _refuse_in_place("/")
 
+    def __ipow__(self, other: Any) -> NoReturn:
+        _refuse_in_place("**")
+
+    def __imatmul__(self, other: Any) -> NoReturn:
+        _refuse_in_place("@")
+
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise DtypeError("a Tensor does not turn into a NumPy array by itself: call t.detach().numpy()")
 
@@ -296,8 +302,8 @@ def _refuse_in_place(operator: str) -> NoReturn:
     )
 
 
-@primitive(lambda g, out, x, *, device: _move(g, device=backend.device_of(ops.raw(x))))
-def _move(x: Any, *, device: str) -> Any:
+@primitive(lambda g, out, x, *, device: _to(g, device=backend.device_of(ops.raw(x))))
+def _to(x: Any, *, device: str) -> Any:
     return backend.to_device(x, device)
 
 
@@ -336,8 +342,9 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     array = ops.raw(data)
     if not backend.is_array(array):
         array = np.asarray(as_operand("tensor", array))
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(f"tensor() got data of {array.dtype}, expected real numbers")
+    for kind in (array.dtype, np.dtype(array.dtype if dtype is None else dtype)):
+        if kind.kind not in "biuf":
+            raise DtypeError(f"tensor() got {kind}, expected real numbers")
     if dtype is not None:
         array = array.astype(dtype, copy=False)
     if device is not None:

@@ -47,7 +47,7 @@ def gradcheck(
     rtol : float, default 1e-8
         Largest difference, relative to the lengths of gradient and direction.
     directions : int, default 3
-        Random directions for each order.
+        Random directions for each order, each with a cotangent of its own, at least 1.
 
     Raises
     ------
@@ -66,8 +66,9 @@ def gradcheck(
     ...
     hypercon.testing.gradcheck.GradientError: order 1: the gradient says ... but differences say ...
     """
-    if order < 1:
-        raise InputError(f"order got {order}, expected at least 1")
+    for name, value in (("order", order), ("directions", directions)):
+        if value < 1:
+            raise InputError(f"{name} got {value}, expected at least 1")
     seed = rng if isinstance(rng, int) else "the caller's generator"
     generator = np.random.default_rng(rng) if isinstance(rng, int) else rng
     point = [np.array(x, dtype=np.float64) for x in inputs]
@@ -75,13 +76,15 @@ def gradcheck(
         if not np.isfinite(x).all():
             raise InputError(f"input {i} is not finite: check derivatives where the function has them")
     for depth in range(1, order + 1):
-        cotangent = generator.standard_normal(_value(f, point).shape)
+        shape = _value(f, point).shape
         for _ in range(directions):
+            # a new one each time: a rule that keeps what it was first given would answer to that one rightly
+            cotangent = generator.standard_normal(shape)
             _check_direction(f, point, cotangent, generator, f"order {depth}", rtol, seed)
-        if depth < order:
             pulled = _pulled_back(f, cotangent)
-            _check_recorded(f, pulled, point, cotangent, f"order {depth}", rtol, seed)
-            f = pulled
+            if depth < order:
+                _check_recorded(f, pulled, point, cotangent, f"order {depth}", rtol, seed)
+        f = pulled
 
 
 def _check_direction(
@@ -95,6 +98,9 @@ def _check_direction(
 ) -> None:
     direction = [rng.standard_normal(x.shape) for x in point]
     gradient = _gradient(f, point, cotangent)
+    for i, (g, x) in enumerate(zip(gradient, point, strict=True)):
+        if g.shape != x.shape:  # what follows would sum over the copies, and see nothing
+            raise GradientError(f"{label}: the gradient by input {i} has shape {g.shape}, expected its own {x.shape}")
     claimed = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
     measured = slope_along(f, point, direction, cotangent)
     scale = max(_length(gradient) * _length(direction), _least_scale(f, point, cotangent))
@@ -187,25 +193,25 @@ def _worst_entry(
     f: Callable[..., Any], point: list[np.ndarray], gradient: list[np.ndarray], cotangent: np.ndarray
 ) -> str:
     """In words, the single input number whose derivative is most wrong."""
-    worst = (-1.0, "")
+    if max((x.size for x in point), default=0) > 2000:
+        return "worst entry not searched for in so large an input"
+    worst, said = -1.0, "no input has entries"
     for i, x in enumerate(point):
         for index in np.ndindex(x.shape):
             direction = [np.zeros_like(p) for p in point]
             direction[i][index] = 1.0
             measured = slope_along(f, point, direction, cotangent)
             claimed = float(gradient[i][index])
-            worst = max(
-                worst,
-                (abs(claimed - measured), f"worst at input {i}{list(index)}: {claimed:.9g} against {measured:.9g}"),
-            )
-            if x.size > 2000:
-                return "worst entry not searched for in so large an input"
-    return worst[1]
+            off = abs(claimed - measured)
+            off = np.inf if np.isnan(off) else off  # nan compares with nothing, and is as wrong as can be
+            if off > worst:
+                worst, said = off, f"worst at input {i}{list(index)}: {claimed:.9g} against {measured:.9g}"
+    return said
 
 
 def _least_scale(f: Callable[..., Any], point: list[np.ndarray], cotangent: np.ndarray) -> float:
     # a zero gradient leaves only rounding in what it is compared with, which grows with the value itself
-    return max(1e-3 * float(np.abs(cotangent * _value(f, point)).sum()), 1e-30)
+    return max(1e-30, 1e-3 * float(np.abs(cotangent * _value(f, point)).sum()))
 
 
 def _length(parts: list[np.ndarray]) -> float:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercon as hc
+from hypercon.autograd.engine import sweep
 from hypercon.errors import DtypeError, GraphError, InputError
 from hypercon.testing import gradcheck
 
@@ -83,9 +84,28 @@ def test_a_chain_of_100_000_nodes_is_no_deeper_than_any_other():
         y = y + 1.0
     y.backward()
     assert x.grad.item() == 1
-    for _ in range(30_000):
+    for _ in range(100_000):
         x = x + 1.0
     del x  # a graph that nobody swept is let go of without recursion too
+
+
+def test_a_long_chain_can_be_recorded_swept_again_and_dropped():
+    x = leaf(1.0)
+    y = x
+    for _ in range(20_000):
+        y = y * 1.0
+    (slope,) = sweep(y, [x], create_graph=True)
+    assert slope.item() == 1
+    del y, slope  # two graphs, one made of the other
+
+
+def test_a_tower_of_diamonds_is_visited_once_a_node_and_not_once_a_path():
+    x = leaf(1.0)
+    y = x
+    for _ in range(500):  # 2 ** 500 paths
+        y = y * 0.25 + y * 0.75
+    y.backward()
+    assert x.grad.item() == 1
 
 
 def test_backward_of_a_leaf_is_its_cotangent():
@@ -219,6 +239,17 @@ def test_no_grad_nests_and_survives_exceptions():
             raise KeyError
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
+
+
+def test_a_rule_that_raises_leaves_recording_as_it_was():
+    def rule(g, out, x):
+        raise KeyError
+
+    broken = hc.primitive(rule)(lambda x: x * 1.0)
+    for create_graph in (False, True):
+        with pytest.raises(KeyError):
+            broken(leaf(1.0)).backward(create_graph=create_graph)
+        assert (leaf(1.0) * 2).requires_grad
 
 
 def test_no_grad_decorates():
@@ -425,9 +456,16 @@ def test_integers_may_take_part():
 
 
 def test_a_tensor_in_a_graph_cannot_become_integers():
-    with pytest.raises(DtypeError, match=r"astype got int64.*detach\(\)"):
+    with pytest.raises(DtypeError, match=r"astype\(\) got int64.*detach\(\)"):
         leaf([1.0]).astype(int)
     assert leaf([1.9]).detach().astype(int).data.tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [complex, object, str])
+def test_a_tensor_holds_real_numbers_alone(dtype):
+    for ask in (lambda: hc.tensor([1.0], dtype=dtype), lambda: hc.tensor([1.0]).astype(dtype)):
+        with pytest.raises(DtypeError, match=r"(tensor|astype)\(\) got .*, expected real numbers"):
+            ask()
 
 
 def test_precision_may_change_within_a_graph():
@@ -509,6 +547,8 @@ REFUSALS = {
     "t -= 1": (lambda t: t.__isub__(1), r"write t = t - value"),
     "t *= 2": (lambda t: t.__imul__(2), r"write t = t \* value"),
     "t /= 2": (lambda t: t.__itruediv__(2), r"write t = t / value"),
+    "t **= 2": (lambda t: t.__ipow__(2), r"write t = t \*\* value"),
+    "t @= t": (lambda t: t.__imatmul__(t), r"write t = t @ value"),
     "array += t": (lambda t: np.ones(2).__iadd__(t), r"np\.add.*use hypercon\.add\(t\)"),
     "np.exp(t)": (np.exp, r"np\.exp was given a Tensor.*use hypercon\.exp\(t\)"),
     "np.abs(t)": (np.abs, r"use hypercon\.absolute\(t\)"),
@@ -553,6 +593,31 @@ def test_one_value_has_a_truth():
 def test_a_stranger_beside_an_operator_is_a_type_error_that_says_what_is_expected():
     with pytest.raises(TypeError, match="expected a tensor, an array or a number"):
         hc.tensor([1.0]) + "text"
+
+
+def doubled(x):
+    return x @ np.ones(7)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (
+            lambda: hc.add(hc.tensor([1.0, 2.0]), [1, 2, 3]),
+            r"^add\(float64\[2\], \[1, 2, 3\]\): .*\(3,\); see help\(hypercon\.add\)",
+        ),
+        (lambda: hc.tensor([1.0])[5], r"^getitem\(float64\[1\], index=5\): .*; see help\(hypercon\.getitem\)"),
+        (lambda: hc.sum(hc.tensor([1.0]), 0, False, 3), r"^sum\(\) got too many.*: see help\(hypercon\.sum\)"),
+        (
+            lambda: hc.primitive(lambda g, out, x: g)(doubled)(np.ones(2)),
+            r"^doubled\(float64\[2\]\).*see help\(doubled\)",
+        ),
+    ],
+    ids=["shapes", "index", "arguments", "a primitive of the user's own"],
+)
+def test_numpys_complaint_is_passed_on_beside_the_call_and_where_to_read_on(ask, said):
+    with pytest.raises((InputError, DtypeError), match=said):
+        ask()
 
 
 # --- primitives of the user's own
