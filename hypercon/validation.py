@@ -34,6 +34,8 @@ def check_number(value: Any, name: str) -> Any:
 def check_whole(value: Any, name: str, least: int, why: str = "") -> int:
     """A whole number of at least ``least``; ``why`` it cannot be less is added to the error."""
     reason = f": {why}" if why else ""
+    if isinstance(value, int | np.integer) and value >= least:
+        return int(value)  # exactly: a float holds only 53 bits of it
     number = _as_number(value, name, f"a whole number from {least}{reason}")
     if number != int(number) if math.isfinite(number) else True:
         raise InputError(f"{name} got {number:g}, expected a whole number from {least}{reason}")

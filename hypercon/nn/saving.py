@@ -31,7 +31,7 @@ def save_encoder(path: str | Path, encoder: Encoder, notes: dict[str, Any] | Non
     InputError
         The folder cannot be written to.
     """
-    header = json.dumps({"schema": SCHEMA, "recipe": encoder.recipe, "notes": notes or {}}, sort_keys=True)
+    header = json.dumps({"schema": SCHEMA, "recipe": encoder.recipe, "notes": notes or {}})
     with atomic(path) as stream:
         arrays: dict[str, Any] = {"header": np.array(header), **encoder.state()}
         np.savez(stream, **arrays)
