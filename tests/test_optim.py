@@ -188,7 +188,7 @@ def test_warm_up_climbs_evenly_and_the_cosine_follows(rate, warmup, rest):
     ("call", "message"),
     [
         (lambda x: SGD([], 0.1), "the optimiser got no parameters"),
-        (lambda x: SGD([x], 0), "rate got 0, expected a positive number"),
+        (lambda x: SGD([x], 0), "rate got 0, expected a positive finite number such as 1e-3"),
         (lambda x: Adam([x], -1e-3), "rate got -0.001"),
         (lambda x: Adam([x], math.nan), "rate got nan"),
         (lambda x: Adam([x], math.inf), "rate got inf"),
@@ -197,11 +197,11 @@ def test_warm_up_climbs_evenly_and_the_cosine_follows(rate, warmup, rest):
         (lambda x: Adam([x], 0.1, betas=(0.9, 1.0)), r"betas got \(0.9, 1.0\), expected two numbers in \[0, 1\)"),
         (lambda x: Adam([x], 0.1, weight_decay=-1), "weight_decay got -1, expected 0 or more"),
         (lambda x: Adam([x], 0.1, weight_decay=math.nan), "weight_decay got nan"),
-        (lambda x: cosine(0.1, 0), "cosine got 0 steps with 0 of warm-up"),
+        (lambda x: cosine(0.1, 0), "steps got 0, expected at least 1"),
         (lambda x: cosine(0.1, 10, warmup=10), "cosine got 10 steps with 10 of warm-up"),
-        (lambda x: cosine(0.1, 10, warmup=-1), "cosine got 10 steps with -1 of warm-up"),
-        (lambda x: cosine(-0.1, 10), "cosine got rate -0.1, expected a positive number"),
-        (lambda x: cosine(math.nan, 10), "cosine got rate nan"),
+        (lambda x: cosine(0.1, 10, warmup=-1), "warmup got -1, expected at least 0"),
+        (lambda x: cosine(-0.1, 10), "rate got -0.1, expected a positive finite number"),
+        (lambda x: cosine(math.nan, 10), "rate got nan"),
     ],
 )
 def test_bad_settings_are_refused(call, message):

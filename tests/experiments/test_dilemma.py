@@ -197,7 +197,7 @@ def test_a_file_that_has_changed_is_other_data_and_one_that_was_moved_is_not(tmp
     assert sum("taken up" in line for line in said) == 2
     for changed in ({"images": images[::-1], "labels": labels}, {"images": images, "labels": labels[::-1]}):
         np.savez(tmp_path / "moved.npz", **changed)
-        with pytest.raises(InputError, match="the images or labels of .*moved.npz have changed"):
+        with pytest.raises(InputError, match=r"the images or labels of .*moved\.npz have changed"):
             dilemma.run(moved, tmp_path / "out")
 
 
@@ -295,7 +295,7 @@ def test_settings_that_make_no_sense_are_refused_in_their_own_name(tmp_path, no_
 @pytest.mark.parametrize("out", ["", " ", None, 3])
 def test_a_folder_without_a_name_is_refused(no_training, monkeypatch, tmp_path, out):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="out got .*, expected the name of a folder"):
+    with pytest.raises(InputError, match=r"out got .*, expected the name of a folder"):
         dilemma.run(SMALL, out)
     assert not list(tmp_path.iterdir())
 
