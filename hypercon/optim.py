@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hypercon.autograd import Tensor
-from hypercon.backend import Array, xp
+from hypercon.backend import Array, is_array, xp
 from hypercon.errors import DeviceError, DtypeError, InputError
 from hypercon.validation import check_number, check_positive, check_whole
 
@@ -34,7 +34,7 @@ class Optimizer:
 
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule) -> None:
         self.parameters = _checked_parameters(parameters)
-        self.rate = rate if callable(rate) else check_positive(rate, "rate", "1e-3")
+        self.rate = rate if callable(rate) and not isinstance(rate, type) else check_positive(rate, "rate", "1e-3")
         self.steps = 0
         self._devices = tuple(parameter.device for parameter in self.parameters)
 
@@ -44,6 +44,8 @@ class Optimizer:
         rate = self.rate
         if callable(rate):
             rate = float(check_number(rate(self.steps), f"the schedule's rate at step {self.steps}"))
+            if rate < 0:
+                raise InputError(f"the schedule's rate at step {self.steps} got {rate:g}, expected 0 or more")
         self.steps += 1
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
@@ -189,7 +191,7 @@ def _checked_parameters(parameters: Any) -> list[Tensor]:
         raise DtypeError(f"parameters got {name}, expected its tensors: {name.lower()}.parameters()")
     if isinstance(parameters, Tensor):
         raise DtypeError("parameters got one Tensor, expected several, or a list of one: [tensor]")
-    if not isinstance(parameters, Iterable):
+    if not isinstance(parameters, Iterable) or is_array(parameters):
         raise DtypeError(f"parameters got {type(parameters).__name__}, expected those of encoder.parameters()")
     checked = list(parameters)
     if not checked:

@@ -34,7 +34,7 @@ def check_number(value: Any, name: str) -> Any:
 def check_whole(value: Any, name: str, least: int, why: str = "") -> int:
     """A whole number of at least ``least``; ``why`` it cannot be less is added to the error."""
     reason = f": {why}" if why else ""
-    if isinstance(value, int | np.integer) and value >= least:
+    if isinstance(value, int | np.integer) and least <= value < 2**63:
         return int(value)  # exactly: a float holds only 53 bits of it
     number = _as_number(value, name, f"a whole number from {least}{reason}")
     if number != int(number) if math.isfinite(number) else True:
@@ -150,7 +150,7 @@ def check_pixels(images: np.ndarray, name: str = "images") -> None:
 
 def check_sizes(values: Any, name: str, least: int = 1, example: str = "(256, 256)") -> tuple[int, ...]:
     """At least one whole number of at least ``least``."""
-    if not isinstance(values, list | tuple | np.ndarray) or np.ndim(values) != 1:
+    if not (isinstance(values, list | tuple) or (is_array(values) and values.ndim == 1)):
         raise DtypeError(f"{name} got {values!r}, expected whole numbers such as {example}")
     if not len(values):
         raise InputError(f"{name} got (), expected at least one positive whole number")

@@ -134,7 +134,7 @@ def load(name: str | Path, split: str = "train", *, seed: int = 0) -> Dataset:
     >>> digits.images.shape, digits.images.dtype, len(load("digits", "test"))
     ((1297, 1, 8, 8), dtype('float32'), 500)
     """
-    if split not in ("train", "test"):
+    if not isinstance(split, str) or split not in ("train", "test"):
         raise InputError(f'split got {split!r}, expected "train" or "test"')
     return load_both(name, seed=seed)[split == "test"]
 

@@ -245,7 +245,7 @@ def build(recipe: dict[str, Any], *, rng: np.random.Generator) -> Encoder:
         raise DtypeError(f"recipe got {type(recipe).__name__}, expected a dictionary such as encoder.recipe")
     makers = {"mlp": mlp, "cnn": cnn}
     name, arguments = recipe.get("name"), {key: value for key, value in recipe.items() if key != "name"}
-    if name not in ("mlp", "cnn"):
+    if not isinstance(name, str) or name not in makers:
         raise InputError(f"encoder recipe got name {name!r}, expected one of {', '.join(makers)}")
     known = {"shape", "widths", "dim"} | ({"strides"} if name == "cnn" else set())
     if "shape" not in arguments or arguments.keys() - known:

@@ -50,7 +50,7 @@ class Module:
         lines = [f"{type(self).__name__}({self.sizes()})" if self.sizes() or not parts else type(self).__name__]
         for name, part in parts:
             first, *rest = part._drawn(f"{indent}  ")
-            lines += [f"{indent}  {name.rpartition('.')[2]}: {first}", *rest]
+            lines += [f"{indent}  {name.removeprefix('layers.')}: {first}", *rest]
         return lines
 
     def children(self) -> Iterator[tuple[str, Module]]:
@@ -84,6 +84,7 @@ class Module:
 
     def train(self, on: bool = True) -> Module:
         """Set training mode (batch statistics are taken) or evaluation mode (the running ones are used)."""
+        on = check_flag(on, "on")
         for _, module in self.modules():
             module.training = on
         return self

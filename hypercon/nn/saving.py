@@ -48,6 +48,8 @@ def save_encoder(path: str | Path, encoder: Encoder, notes: dict[str, Any] | Non
         raise DtypeError(f"encoder got {type(encoder).__name__}, expected an Encoder: save state() with numpy.savez")
     if not isinstance(path, str | Path):
         raise DtypeError(f"path got {type(path).__name__}, expected the name of a file")
+    if notes is not None and not isinstance(notes, dict):
+        raise DtypeError(f"notes got {type(notes).__name__}, expected a dictionary of what JSON can hold")
     _check_can_be_loaded(encoder)
     try:
         header = json.dumps({"schema": SCHEMA, "recipe": encoder.recipe, "notes": notes or {}})
