@@ -69,16 +69,24 @@ Train one encoder for each temperature on the same images, from the same start, 
 A small temperature pushes the nearest negatives hardest and spreads embeddings evenly over the sphere (uniformity);
 but the nearest are often of the same class, so it also drives apart what belongs together (tolerance). A table,
 results.json, dilemma.png and a checkpoint for each temperature are written. Run again with the same arguments, it
-goes on where it stopped.
+goes on where it stopped, and a temperature more trains that one alone. A folder with results of other settings is
+left untouched unless --overwrite is given.
 """
 
 _DILEMMA_EXAMPLES = """\
 examples:
   hypercon dilemma --quick                          8x8 digits, under a minute
   hypercon dilemma                                  Fashion-MNIST subset, a few minutes
-  hypercon dilemma --temperatures 0.05 0.1 0.5 --seed 3
-  hypercon dilemma --data my-images.npz             your images (arrays: images, labels, test_images, test_labels)
-  hypercon dilemma --quick --repeat 5               five seeds, and a table of what holds for each
+  hypercon dilemma --temperatures 0.05 0.1 0.5 --seed 3 --out runs/seed-3
+  hypercon dilemma --data my-images.npz --out runs/mine
+  hypercon dilemma --quick --repeat 5 --out runs/five   five seeds, and a table of what holds for each
+
+arrays of an .npz file (made by numpy.savez):
+  images        (N, H, W) or (N, H, W, C), channels last; uint8 from 0 to 255, or floats from 0 to 1
+  labels        (N,) whole numbers or names; optional, and with them accuracies and tolerance are measured
+  test_images   like images, (M, H, W) or (M, H, W, C); without them a tenth of the images is held out
+  test_labels   (M,) with test_images, where there are labels; no class that labels lack
+Images below 16 pixels a side are trained with an MLP, others with a CNN.
 """
 
 
@@ -120,16 +128,18 @@ def _add_dilemma(commands: Any) -> None:
         "--device", default="auto", help="cpu, cuda, cuda:1, or auto: a GPU if one answers (default: auto)"
     )
     parser.add_argument("--out", default="runs/dilemma", metavar="DIR", help="where results go (default: runs/dilemma)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what a run with other settings left in --out")
 
 
 def _dilemma(arguments: argparse.Namespace) -> int:
     from hypercon.experiments import dilemma, report
+    from hypercon.experiments.settings import Settings
 
     if arguments.quick and arguments.data not in (None, "digits"):
         raise InputError("quick is the digits experiment: leave out --quick or --data")
     if arguments.repeat < 1:
         raise InputError(f"repeat got {arguments.repeat}, expected at least 1")
-    settings = dilemma.Settings(
+    settings = Settings(
         data=arguments.data or ("digits" if arguments.quick else "fashion-mini"),
         temperatures=tuple(arguments.temperatures),
         seed=arguments.seed,
@@ -139,18 +149,18 @@ def _dilemma(arguments: argparse.Namespace) -> int:
         window=arguments.window,
         device=arguments.device,
     )
-    out = Path(arguments.out)
+    out, options = arguments.out, {"overwrite": arguments.overwrite, "progress": True, "say": _say}
     try:
         if arguments.repeat == 1:
-            results = dilemma.run(settings, out, progress=True, say=_say)
+            results = dilemma.run(settings, out, **options)
             print(report.table(results))
             print(f"\nwritten to {out}: results.json, dilemma.png and a checkpoint for each temperature")
         else:
-            table = report.repeat(settings, out, arguments.repeat, progress=True, say=_say)
+            table = report.repeat(settings, out, arguments.repeat, **options)
             print(table)
             print(f"\nwritten to {out}: seeds.md, and the results of each seed in a folder of its own")
     except KeyboardInterrupt:
-        kept = sorted(str(path) for path in out.glob("**/encoder-tau-*.npz"))
+        kept = sorted(str(path) for path in Path(out).glob("**/encoder-tau-*.npz"))
         _say(
             "\ninterrupted; "
             + (f"kept: {', '.join(kept)}; the same command goes on from there" if kept else "nothing finished yet")

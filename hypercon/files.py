@@ -51,7 +51,7 @@ def write_json(path: str | Path, value: Any) -> None:
         stream.write(text.encode())
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def read_arrays(path: str | Path, remedy: str = "save one with np.savez") -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file by name; a `DataError` that says why where there are none to be had."""
     import zipfile
     import zlib
@@ -75,7 +75,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         reason = str(error)
         if "pickle" in reason.lower():  # NumPy takes whatever it does not know for a pickle
             reason = "it holds Python objects" if "Object arrays" in reason else "it is of another kind"
-    raise DataError(f"{path}: not an .npz file of plain arrays ({reason}); save one with np.savez")
+    raise DataError(f"{path}: not an .npz file of plain arrays ({reason}); {remedy}")
 
 
 def _umask() -> int:

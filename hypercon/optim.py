@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from hypercon.autograd import Tensor
-from hypercon.backend import Array, xp
-from hypercon.errors import InputError
+from hypercon.backend import Array, is_array, xp
+from hypercon.errors import DeviceError, DtypeError, InputError
+from hypercon.validation import check_number, check_positive, check_whole
 
 Schedule = Callable[[int], float]
 
@@ -21,25 +23,43 @@ class Optimizer:
         Leaves that need a gradient.
     rate : float or callable
         The learning rate, or a function from the step (0, 1, ...) to it, such as `cosine` gives.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The parameters are no leaves that need a gradient, each once, or the rate is not positive.
+    DeviceError
+        At a step: a parameter was moved after the optimiser was made, which keeps its averages where it lay.
     """
 
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule) -> None:
-        self.parameters = list(parameters)
-        if not self.parameters:
-            raise InputError("the optimiser got no parameters, expected those of an encoder: encoder.parameters()")
-        if not callable(rate) and not (math.isfinite(rate) and rate > 0):
-            raise InputError(f"rate got {rate}, expected a positive number such as 1e-3, or a schedule")
-        self.rate = rate
+        self.parameters = _checked_parameters(parameters)
+        self.rate = rate if callable(rate) and not isinstance(rate, type) else check_positive(rate, "rate", "1e-3")
         self.steps = 0
+        self._devices = tuple(parameter.device for parameter in self.parameters)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, then forget the gradients."""
-        rate = self.rate(self.steps) if callable(self.rate) else self.rate
+        self.check_devices()
+        rate = self.rate
+        if callable(rate):
+            rate = float(check_number(rate(self.steps), f"the schedule's rate at step {self.steps}"))
+            if rate < 0:
+                raise InputError(f"the schedule's rate at step {self.steps} got {rate:g}, expected 0 or more")
         self.steps += 1
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 self._update(i, parameter.data, parameter.grad.data, rate)
                 parameter.grad = None
+
+    def check_devices(self) -> None:
+        """Refuse to go on after a parameter was moved to another device."""
+        for parameter, device in zip(self.parameters, self._devices, strict=True):
+            if parameter.device != device:
+                raise DeviceError(
+                    f"a parameter lies on {parameter.device}, and the optimiser was made when it lay on {device}: "
+                    f"move the encoder first, then make its optimiser"
+                )
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define _update")
@@ -62,9 +82,9 @@ class SGD(Optimizer):
 
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule, *, momentum: float = 0.0) -> None:
         super().__init__(parameters, rate)
-        if not 0 <= momentum < 1:
+        self.momentum = float(check_number(momentum, "momentum"))
+        if not 0 <= self.momentum < 1:
             raise InputError(f"momentum got {momentum}, expected 0 <= momentum < 1")
-        self.momentum = momentum
         self._velocity = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
@@ -99,13 +119,16 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, rate)
-        if not all(0 <= beta < 1 for beta in betas):
+        if not isinstance(betas, list | tuple) or len(betas) != 2:
+            raise DtypeError(f"betas got {betas!r}, expected two numbers such as (0.9, 0.999)")
+        beta1, beta2 = (float(check_number(beta, "betas")) for beta in betas)
+        if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
             raise InputError(f"betas got {betas}, expected two numbers in [0, 1)")
-        if not 0 <= weight_decay < math.inf:
+        self.betas = beta1, beta2
+        self.eps = check_positive(eps, "eps", "1e-8")
+        self.weight_decay = float(check_number(weight_decay, "weight_decay"))
+        if self.weight_decay < 0:
             raise InputError(f"weight_decay got {weight_decay}, expected 0 or more")
-        self.betas = betas
-        self.eps = eps
-        self.weight_decay = weight_decay
         self._mean = [xp(p.data).zeros_like(p.data) for p in self.parameters]
         self._square = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
@@ -137,15 +160,20 @@ def cosine(rate: float, steps: int, *, warmup: int = 0) -> Schedule:
     callable
         From the step (0, 1, ...) to the rate.
 
+    Raises
+    ------
+    InputError, DtypeError
+        The rate is not positive, or not ``0 <= warmup < steps``.
+
     Examples
     --------
     >>> at = cosine(1.0, 100)
     >>> at(0), round(at(50), 6), round(at(100), 6)
     (1.0, 0.5, 0.0)
     """
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"cosine got rate {rate}, expected a positive number such as 1e-3")
-    if steps < 1 or not 0 <= warmup < steps:
+    rate = check_positive(rate, "rate", "1e-3")
+    steps, warmup = check_whole(steps, "steps", least=1), check_whole(warmup, "warmup", least=0)
+    if warmup >= steps:
         raise InputError(f"cosine got {steps} steps with {warmup} of warm-up, expected 0 <= warmup < steps")
 
     def at(step: int) -> float:
@@ -154,3 +182,30 @@ def cosine(rate: float, steps: int, *, warmup: int = 0) -> Schedule:
         return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup))))
 
     return at
+
+
+def _checked_parameters(parameters: Any) -> list[Tensor]:
+    """Leaves, each once, of which at least one needs a gradient."""
+    if hasattr(parameters, "parameters"):
+        name = type(parameters).__name__
+        raise DtypeError(f"parameters got {name}, expected its tensors: {name.lower()}.parameters()")
+    if isinstance(parameters, Tensor):
+        raise DtypeError("parameters got one Tensor, expected several, or a list of one: [tensor]")
+    if not isinstance(parameters, Iterable) or is_array(parameters):
+        raise DtypeError(f"parameters got {type(parameters).__name__}, expected those of encoder.parameters()")
+    checked = list(parameters)
+    if not checked:
+        raise InputError("the optimiser got no parameters, expected those of an encoder: encoder.parameters()")
+    for i, parameter in enumerate(checked):
+        if not isinstance(parameter, Tensor):
+            raise DtypeError(f"parameter {i} got {type(parameter).__name__}, expected a Tensor that needs a gradient")
+        if parameter.primitive is not None:
+            raise InputError(
+                f"parameter {i} was computed by {parameter.primitive.name}, expected a leaf: "
+                f"hypercon.tensor(data, requires_grad=True)"
+            )
+    if len({id(parameter) for parameter in checked}) < len(checked):
+        raise InputError("parameters hold the same tensor twice, expected each once: it would be updated twice a step")
+    if not any(parameter.requires_grad for parameter in checked):
+        raise InputError("no parameter needs a gradient: make them with requires_grad=True")
+    return checked

@@ -177,7 +177,7 @@ def _draw_uniformity(ax: Axes, runs: Sequence[Run]) -> None:
     sharpnesses = sorted(runs[0].record["uniformity"], key=float)
     for t, (colour, marker) in zip(sharpnesses, _series(len(sharpnesses)), strict=True):
         values = [run.record["uniformity"][t] for run in runs]
-        most = -runs[0].record["uniformity_floor"][t]
+        most = runs[0].record["uniformity_limit"][t]
         _line(ax, runs, values, f"t = {t} (at most {most:.2f})", colour, marker)
     ax.set_title("uniformity: evenly spread over the sphere", fontsize=13.5, color=INK)
     _finish_summary(ax, runs)

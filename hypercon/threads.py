@@ -45,7 +45,7 @@ def run(work: Callable[[int], None], blocks: int) -> None:
         for i in range(first, blocks, count):
             work(i)
 
-    with _one_blas_thread():
+    with one_blas_thread():
         others = [_executor().submit(lane, first) for first in range(1, count)]
         try:
             lane(0)
@@ -76,7 +76,8 @@ def _blas_libraries() -> tuple[Any, ...]:
 
 
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
+    """Hold the BLAS library to one thread, and give it back what it had; one may stand inside another."""
     libraries = _blas_libraries()
     before = [library.get_num_threads() for library in libraries]
     for library in libraries:

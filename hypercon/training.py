@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -11,13 +12,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from hypercon import losses
-from hypercon.autograd import tensor
+from hypercon.autograd import Tensor, tensor
 from hypercon.backend import read, xp
 from hypercon.data.batching import batches, check_batch_size
-from hypercon.errors import InputError, TrainingError
-from hypercon.nn import Encoder
+from hypercon.errors import DtypeError, InputError, TrainingError
+from hypercon.nn import Module
+from hypercon.nn.encoders import check_images_for
 from hypercon.optim import Optimizer
 from hypercon.temperature import Temperature, check_temperature
+from hypercon.threads import one_blas_thread
+from hypercon.validation import check_generator, check_whole
+
+# Up to so many numbers in the largest layer, BLAS works with one thread: a second one gains less on such products than
+# it costs to wait for wherever another program keeps a core busy. Measured in docs/dilemma.md.
+SMALL_LAYER = 512 * 512
 
 
 class TwoViews(Protocol):
@@ -26,7 +34,7 @@ class TwoViews(Protocol):
     def two_views(self, images: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]: ...
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What happened during training.
 
@@ -53,13 +61,24 @@ class History:
         """Images (not views) that went through a step each second."""
         return self.steps * self.batch_size / self.seconds if self.seconds else 0.0
 
+    def __repr__(self) -> str:
+        if not self.losses:
+            return "History(no steps)"
+        return (
+            f"History({self.steps} steps of {self.batch_size} images in {self.seconds:.1f} s, "
+            f"loss {self.losses[0]:.3f} to {self.final_loss():.3f})"
+        )
+
     def final_loss(self, steps: int = 20) -> float:
         """The mean loss of the last steps."""
+        steps = check_whole(steps, "steps", least=1)
+        if not self.losses:
+            raise InputError("the history holds no steps, and so no loss")
         return float(np.mean(self.losses[-steps:]))
 
 
 def fit(
-    encoder: Encoder,
+    encoder: Module,
     images: np.ndarray,
     *,
     loss: str | Callable[[Any, Any], Any],
@@ -75,7 +94,7 @@ def fit(
 
     Parameters
     ----------
-    encoder : Encoder
+    encoder : Encoder or Module
         Its device is where the work is done; batches are drawn and augmented on the host, so every device sees the
         same.
     images : ndarray, (N, C, H, W)
@@ -86,7 +105,8 @@ def fit(
         For a loss given by name; a callable carries its own. One that changes goes on with every step. A
         `LearnedTemperature` is trained if the optimiser has its parameters as well.
     optimizer : Optimizer
-        Over the encoder's parameters.
+        Over the encoder's parameters; what is to stay as it is has ``requires_grad = False``. It may hold parameters
+        of the loss beside them.
     epochs : int
         Passes over the images; a last batch that is not full is left out.
     batch_size : int
@@ -103,10 +123,13 @@ def fit(
 
     Raises
     ------
-    InputError
-        The arguments do not fit each other.
+    InputError, DtypeError
+        An argument is not what it should be, or they do not fit each other; nothing is trained then.
+    DeviceError
+        The encoder was moved after its optimiser was made.
     TrainingError
-        The embeddings or the loss are no longer finite; the weights are those of the step before.
+        The embeddings or the loss are no longer finite, or the loss can no longer take the embeddings; the weights are
+        those of the step before.
 
     Examples
     --------
@@ -122,13 +145,15 @@ def fit(
     5
     """
     objective = _objective(loss, temperature)
-    if epochs < 1:
-        raise InputError(f"epochs got {epochs}, expected at least 1")
-    check_batch_size(batch_size, len(images))
+    images = _checked(encoder, images, optimizer, augment)
+    epochs, rng = check_whole(epochs, "epochs", least=1), check_generator(rng)
+    batch_size = check_batch_size(batch_size, len(images))
     history = History(batch_size=batch_size)
     total = epochs * (len(images) // batch_size)
     encoder.train()
-    with _bar(total, progress) as bar:
+    for parameter in optimizer.parameters:
+        parameter.grad = None  # what an earlier backward() left is not of this training
+    with _bar(total, progress) as bar, _threads_for(encoder):
         start = time.perf_counter()
         for _ in range(epochs):
             for chosen in batches(len(images), batch_size, rng=rng):
@@ -144,7 +169,7 @@ def fit(
 
 
 def _step(
-    encoder: Encoder,
+    encoder: Module,
     images: np.ndarray,
     objective: Callable[[Any, Any], Any],
     optimizer: Optimizer,
@@ -153,14 +178,90 @@ def _step(
     number: int,
 ) -> float:
     """One step; both views go through the encoder as one batch, so that batch normalisation sees them alike."""
-    views = np.concatenate(augment.two_views(images, rng=rng))
+    views = np.concatenate(_two_views(augment, images, rng))
     z = encoder(tensor(views, device=encoder.device))
     _check_finite("the embeddings are", z, number)
-    value = objective(z[: len(images)], z[len(images) :])
+    try:
+        value = objective(z[: len(images)], z[len(images) :])
+    except InputError as error:
+        if number == 0:
+            raise
+        raise TrainingError(  # it took those of the first step, so the shapes are right and the numbers are not
+            f"the loss cannot take the embeddings of step {number}: use a smaller learning rate ({error})"
+        ) from error
+    if not isinstance(value, Tensor) or value.shape != ():
+        shown = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+        raise DtypeError(f"loss gave {shown}, expected a scalar tensor, made by hypercon's functions from both views")
     _check_finite("the loss is", value, number)
     value.backward()
+    if number == 0:
+        _check_all_take_part(encoder, optimizer)
     optimizer.step()
     return float(value)
+
+
+def _two_views(augment: TwoViews, images: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    views = augment.two_views(images, rng=rng)
+    if not isinstance(views, tuple | list) or [getattr(view, "shape", None) for view in views] != [images.shape] * 2:
+        raise InputError(
+            f"augment gave no two views of {len(images)} images: two_views(images, rng=rng) must give a pair of "
+            f"arrays of shape {images.shape}"
+        )
+    one, other = views
+    return one, other
+
+
+# --- before the first step
+
+
+def _checked(encoder: Any, images: Any, optimizer: Any, augment: Any) -> np.ndarray:
+    """The images, once it is sure that encoder, optimiser and augmentation can do something with them."""
+    if not isinstance(encoder, Module):
+        raise DtypeError(f"encoder got {type(encoder).__name__}, expected one such as hypercon.nn.mlp(...)")
+    if not callable(getattr(augment, "two_views", None)) or isinstance(augment, type):
+        raise DtypeError(
+            f"augment got {_called(augment)}, expected an object with two_views(images, rng=rng), such as "
+            f"hypercon.data.mild(), or hypercon.data.Augmentation() for views that are the image itself"
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise DtypeError(
+            f"optimizer got {_called(optimizer)}, expected one such as hypercon.optim.Adam(encoder.parameters(), 1e-3)"
+        )
+    held = {id(parameter) for parameter in optimizer.parameters}
+    trained = [(path, parameter) for path, parameter in encoder.named_parameters() if parameter.requires_grad]
+    missing = [path for path, parameter in trained if id(parameter) not in held]
+    if len(missing) == len(trained):
+        raise InputError(
+            "optimizer holds none of the encoder's parameters, so it would train another: "
+            "make it from this encoder's, encoder.parameters()"
+        )
+    if missing:
+        raise InputError(
+            f"optimizer lacks {len(missing)} of the encoder's {len(trained)} parameters, {missing[0]} first: make it "
+            f"from encoder.parameters(), and set requires_grad = False on those that are to stay as they are"
+        )
+    optimizer.check_devices()
+    return check_images_for(encoder, images)
+
+
+def _check_all_take_part(encoder: Module, optimizer: Optimizer) -> None:
+    """Refuse an optimiser that also holds what this training does not reach, such as another encoder's parameters."""
+    own = {id(parameter) for parameter in encoder.parameters()}
+    idle = [p for p in optimizer.parameters if p.requires_grad and p.grad is None and id(p) not in own]
+    if idle:
+        raise InputError(
+            f"optimizer holds {len(idle)} parameter(s) that are not the encoder's and that the loss does not depend "
+            f"on, the first of shape {idle[0].shape}: make it from this encoder's parameters"
+        )
+
+
+def _called(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _threads_for(encoder: Module) -> AbstractContextManager[None]:
+    largest = max(int(np.prod(parameter.shape)) for parameter in encoder.parameters())
+    return one_blas_thread() if largest <= SMALL_LAYER else nullcontext()
 
 
 def _check_finite(what: str, value: Any, number: int) -> None:

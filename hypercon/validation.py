@@ -1,4 +1,4 @@
-"""What counts as good input to losses and metrics, and what is said about the rest.
+"""What counts as good input to losses, metrics, layers and training, and what is said about the rest.
 
 Every check returns what it was given in usable form, or raises an error that names the argument.
 """
@@ -34,6 +34,8 @@ def check_number(value: Any, name: str) -> Any:
 def check_whole(value: Any, name: str, least: int, why: str = "") -> int:
     """A whole number of at least ``least``; ``why`` it cannot be less is added to the error."""
     reason = f": {why}" if why else ""
+    if isinstance(value, int | np.integer) and least <= value < 2**63:
+        return int(value)  # exactly: a float holds only 53 bits of it
     number = _as_number(value, name, f"a whole number from {least}{reason}")
     if number != int(number) if math.isfinite(number) else True:
         raise InputError(f"{name} got {number:g}, expected a whole number from {least}{reason}")
@@ -107,6 +109,46 @@ def check_labels(labels: Any, count: int, name: str = "labels") -> np.ndarray:
     if array.dtype.kind not in "biu":
         raise DtypeError(f"{name} got {array.dtype}, expected whole numbers: number the classes 0, 1, 2, ...")
     return array
+
+
+def check_images(images: Any, name: str = "images") -> np.ndarray:
+    """A batch of images, (N, C, H, W) floats on the host. Their values are not looked at: `check_pixels` does."""
+    if hasattr(images, "images"):
+        raise DtypeError(f"{name} got a {type(images).__name__}, expected an array: pass its .images")
+    images = images.data if isinstance(images, Tensor) else images
+    if not is_array(images):
+        raise DtypeError(f"{name} got {type(images).__name__}, expected an array (N, C, H, W) of floats in [0, 1]")
+    if images.dtype.kind != "f":
+        raise DtypeError(f"{name} got {images.dtype}, expected floats in [0, 1]: divide by the brightest value")
+    if images.ndim != 4:
+        one = ": one image alone is images[None]" if images.ndim == 3 and images.shape[0] in (1, 3) else ""
+        raise InputError(f"{name} got shape {images.shape}, expected (N, C, H, W){one}")
+    if 0 in images.shape:
+        raise InputError(f"{name} got shape {images.shape}, expected at least one image with at least one pixel")
+    if images.shape[3] in (1, 3) and min(images.shape[1:3]) > 4:
+        raise InputError(
+            f"{name} got shape {images.shape}, channels last, expected (N, C, H, W): use images.transpose(0, 3, 1, 2)"
+        )
+    return to_host(images)
+
+
+def check_pixels(images: np.ndarray, name: str = "images") -> None:
+    """Every pixel a number from 0 to 1, as augmentations and encoders take them."""
+    lowest, highest = images.min(), images.max()  # either is nan where a pixel is
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        _refuse_rows(~np.isfinite(images).all(axis=(1, 2, 3)), name, "has pixels that are nan or infinite")
+    if lowest < 0 or highest > 1:
+        remedy = "divide them by 255" if lowest >= 0 and 1 < highest <= 255 else "rescale them"
+        raise InputError(f"{name} range from {lowest:g} to {highest:g}, expected floats from 0 to 1: {remedy}")
+
+
+def check_sizes(values: Any, name: str, least: int = 1, example: str = "(256, 256)") -> tuple[int, ...]:
+    """At least one whole number of at least ``least``."""
+    if not (isinstance(values, list | tuple) or (is_array(values) and values.ndim == 1)):
+        raise DtypeError(f"{name} got {values!r}, expected whole numbers such as {example}")
+    if not len(values):
+        raise InputError(f"{name} got (), expected at least one positive whole number")
+    return tuple(check_whole(value, name, least=least) for value in values)
 
 
 def check_flag(value: Any, name: str) -> bool:

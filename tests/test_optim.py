@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hypercon as hc
-from hypercon.errors import InputError
+from hypercon.errors import DtypeError, HyperconError, InputError
 from hypercon.optim import SGD, Adam, Optimizer, cosine
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
@@ -155,6 +155,18 @@ def test_the_rate_of_a_schedule_is_used():
     assert x.data[0] == pytest.approx(1.11)
 
 
+def test_a_schedule_that_gives_no_rate_is_refused_at_its_step():
+    x = leaf([1.0])
+    for rate, message in (
+        (math.nan, "step 0 got nan"),
+        (-0.1, "step 0 got -0.1, expected 0 or more"),
+        ("x", "got 'x'"),
+    ):
+        with pytest.raises(HyperconError, match=f"the schedule's rate at .*{message}"):
+            SGD([x], lambda step, rate=rate: rate).step()
+    assert x.data == 1
+
+
 # --- schedules
 
 
@@ -188,7 +200,7 @@ def test_warm_up_climbs_evenly_and_the_cosine_follows(rate, warmup, rest):
     ("call", "message"),
     [
         (lambda x: SGD([], 0.1), "the optimiser got no parameters"),
-        (lambda x: SGD([x], 0), "rate got 0, expected a positive number"),
+        (lambda x: SGD([x], 0), "rate got 0, expected a positive finite number such as 1e-3"),
         (lambda x: Adam([x], -1e-3), "rate got -0.001"),
         (lambda x: Adam([x], math.nan), "rate got nan"),
         (lambda x: Adam([x], math.inf), "rate got inf"),
@@ -197,16 +209,33 @@ def test_warm_up_climbs_evenly_and_the_cosine_follows(rate, warmup, rest):
         (lambda x: Adam([x], 0.1, betas=(0.9, 1.0)), r"betas got \(0.9, 1.0\), expected two numbers in \[0, 1\)"),
         (lambda x: Adam([x], 0.1, weight_decay=-1), "weight_decay got -1, expected 0 or more"),
         (lambda x: Adam([x], 0.1, weight_decay=math.nan), "weight_decay got nan"),
-        (lambda x: cosine(0.1, 0), "cosine got 0 steps with 0 of warm-up"),
+        (lambda x: cosine(0.1, 0), "steps got 0, expected at least 1"),
         (lambda x: cosine(0.1, 10, warmup=10), "cosine got 10 steps with 10 of warm-up"),
-        (lambda x: cosine(0.1, 10, warmup=-1), "cosine got 10 steps with -1 of warm-up"),
-        (lambda x: cosine(-0.1, 10), "cosine got rate -0.1, expected a positive number"),
-        (lambda x: cosine(math.nan, 10), "cosine got rate nan"),
+        (lambda x: cosine(0.1, 10, warmup=-1), "warmup got -1, expected at least 0"),
+        (lambda x: cosine(-0.1, 10), "rate got -0.1, expected a positive finite number"),
+        (lambda x: cosine(math.nan, 10), "rate got nan"),
     ],
 )
 def test_bad_settings_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call(leaf([1.0]))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (lambda x: hc.nn.ReLU(), DtypeError, r"parameters got ReLU, expected its tensors: relu.parameters\(\)"),
+        (lambda x: x, DtypeError, r"parameters got one Tensor, expected several, or a list of one: \[tensor\]"),
+        (lambda x: 3, DtypeError, "parameters got int, expected those of encoder.parameters"),
+        (lambda x: [x, x.data], DtypeError, "parameter 1 got ndarray, expected a Tensor that needs a gradient"),
+        (lambda x: [x, x * 2], InputError, "parameter 1 was computed by multiply, expected a leaf"),
+        (lambda x: [x, x], InputError, "parameters hold the same tensor twice"),
+        (lambda x: [hc.tensor([1.0])], InputError, "no parameter needs a gradient: make them with requires_grad=True"),
+    ],
+)
+def test_what_cannot_be_updated_is_refused(parameters, error, message):
+    with pytest.raises(error, match=message):
+        SGD(parameters(leaf([1.0])), 0.1)
 
 
 def test_an_optimiser_without_an_update_says_so():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hypercon.errors import DtypeError, InputError
+from hypercon.validation import check_flag, check_generator, check_images, check_number, check_positive
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Augmentation:
 
     Raises
     ------
-    InputError
-        A setting is out of its range.
+    InputError, DtypeError
+        A setting is out of its range, or no number.
 
     Examples
     --------
@@ -64,14 +65,17 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in ("shift", "rotation", "brightness", "contrast", "noise", "erase"):
-            value = getattr(self, name)
-            if not 0 <= value < np.inf:
-                raise InputError(f"{name} got {value}, expected 0 or more")
+            value = check_number(getattr(self, name), name)
+            if value < 0:
+                raise InputError(f"{name} got {value:g}, expected 0 or more")
         for name in ("contrast", "erase"):
             if getattr(self, name) > 1:
                 raise InputError(f"{name} got {getattr(self, name)}, expected at most 1")
-        smallest, largest = self.scale
-        if not 0 < smallest <= largest < np.inf:
+        check_flag(self.flip, "flip")
+        if not isinstance(self.scale, list | tuple) or len(self.scale) != 2:
+            raise DtypeError(f"scale got {self.scale!r}, expected a range such as (0.75, 1.0)")
+        smallest, largest = (check_number(side, "scale") for side in self.scale)
+        if not 0 < smallest <= largest:
             raise InputError(f"scale got {self.scale}, expected a range such as (0.75, 1.0)")
 
     def __call__(self, images: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
@@ -93,10 +97,7 @@ class Augmentation:
         InputError, DtypeError
             The images have another shape, or are no floats.
         """
-        if images.ndim != 4:
-            raise InputError(f"images got shape {images.shape}, expected (N, C, H, W)")
-        if images.dtype.kind != "f":
-            raise DtypeError(f"images got {images.dtype}, expected floats in [0, 1]: divide by the brightest value")
+        images, rng = check_images(images), check_generator(rng)
         views = np.asarray(images, dtype=np.float32)
         if self.flip or self.shift or self.rotation or self.scale != (1.0, 1.0):
             views = _resample(views, *self._window(len(images), rng))
@@ -172,8 +173,23 @@ def mild(*, flip: bool = False, window: float = 0.9) -> Augmentation:
     Returns
     -------
     Augmentation
+
+    Raises
+    ------
+    InputError, DtypeError
+        The window is no share of the side, or ``flip`` is neither True nor False.
+
+    Examples
+    --------
+    >>> views = mild(flip=True, window=0.8)
+    >>> one, other = views.two_views(np.zeros((5, 1, 8, 8), np.float32), rng=np.random.default_rng(0))
+    >>> one.shape
+    (5, 1, 8, 8)
     """
-    return Augmentation(scale=(window, 1.0), flip=flip, brightness=0.1, noise=0.03)
+    share = check_positive(window, "window", "0.9")
+    if share > 1:
+        raise InputError(f"window got {share:g}, expected a share of the image's side such as 0.9")
+    return Augmentation(scale=(share, 1.0), flip=flip, brightness=0.1, noise=0.03)
 
 
 def _per_image(values: np.ndarray) -> np.ndarray:

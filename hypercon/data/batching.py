@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hypercon.errors import InputError
+from hypercon.validation import check_generator, check_whole
 
 
 def batches(count: int, batch_size: int, *, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -26,7 +27,7 @@ def batches(count: int, batch_size: int, *, rng: np.random.Generator) -> Iterato
 
     Raises
     ------
-    InputError
+    InputError, DtypeError
         The batch size does not lie between 2 and ``count``.
 
     Examples
@@ -34,12 +35,15 @@ def batches(count: int, batch_size: int, *, rng: np.random.Generator) -> Iterato
     >>> [len(b) for b in batches(10, 4, rng=np.random.default_rng(0))]
     [4, 4]
     """
-    check_batch_size(batch_size, count)
-    order = rng.permutation(count)
+    count = check_whole(count, "count", least=2, why="a contrastive batch needs a negative")
+    batch_size = check_batch_size(batch_size, count)
+    order = check_generator(rng).permutation(count)
     return (order[start : start + batch_size] for start in range(0, count - batch_size + 1, batch_size))
 
 
-def check_batch_size(batch_size: int, count: int) -> None:
+def check_batch_size(batch_size: int, count: int) -> int:
     """Refuse a batch without a negative, and one larger than the data set."""
-    if not 2 <= batch_size <= count:
-        raise InputError(f"batch_size got {batch_size}, expected 2 to {count}, the number of images")
+    size = check_whole(batch_size, "batch_size", least=2, why="a contrastive batch needs a negative")
+    if size > count:
+        raise InputError(f"batch_size got {size}, expected 2 to {count}, the number of images")
+    return size

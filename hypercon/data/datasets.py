@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hypercon.errors import DataError, InputError
+from hypercon.errors import DataError, DtypeError, InputError
 from hypercon.files import read_arrays
+from hypercon.validation import check_flag, check_images, check_labels, check_whole
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images, and what is known about them.
 
@@ -30,6 +31,11 @@ class Dataset:
         Their names.
     flip : bool
         Whether an image mirrored left to right keeps its class.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The images are no floats (N, C, H, W), or the labels are not one whole number for each.
     """
 
     name: str
@@ -38,8 +44,25 @@ class Dataset:
     classes: tuple[str, ...] | None
     flip: bool
 
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        check_flag(self.flip, "flip")
+        if self.labels is not None:
+            check_labels(self.labels, len(self.images))
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        if self.labels is None:
+            classes = "no labels"
+        elif self.classes is None:
+            classes = f"{len(np.unique(self.labels))} classes"
+        else:
+            names = [*self.classes[:3], "...", self.classes[-1]] if len(self.classes) > 5 else self.classes
+            classes = f"{len(self.classes)} classes ({', '.join(names)})"
+        size = " x ".join(map(str, self.images.shape[1:]))
+        return f"Dataset {self.name!r}: {len(self)} images of {size} (C x H x W), {self.images.dtype}; {classes}"
 
 
 @dataclass(frozen=True)
@@ -81,15 +104,18 @@ NAMES = tuple(_SHIPPED)
 _FILES = Path(__file__).parent / "files"
 
 
-def load(name: str, split: str = "train") -> Dataset:
-    """Load one part of a data set that ships.
+def load(name: str | Path, split: str = "train", *, seed: int = 0) -> Dataset:
+    """Load one part of a data set; `load_both` gives both.
 
     Parameters
     ----------
-    name : {"digits", "fashion-mini"}
+    name : {"digits", "fashion-mini"} or path-like
         ``digits``: 1,797 handwritten digits of 8x8 pixels (UCI, CC BY 4.0). ``fashion-mini``: 7,000 images of
-        Fashion-MNIST, 28x28 (MIT). Both are balanced over 10 classes.
+        Fashion-MNIST, 28x28 (MIT). Both are balanced over 10 classes. Or
+        the path of an ``.npz`` file of one's own, as `load_both` describes it.
     split : {"train", "test"}, default "train"
+    seed : int, default 0
+        Decides which tenth is the test part of a file that has none.
 
     Returns
     -------
@@ -97,10 +123,10 @@ def load(name: str, split: str = "train") -> Dataset:
 
     Raises
     ------
-    InputError
-        There is no such data set or part.
+    InputError, DtypeError
+        There is no such part.
     DataError
-        The file is missing or its checksum differs.
+        There is no such data set, or its file is missing, damaged or cannot be used.
 
     Examples
     --------
@@ -108,11 +134,9 @@ def load(name: str, split: str = "train") -> Dataset:
     >>> digits.images.shape, digits.images.dtype, len(load("digits", "test"))
     ((1297, 1, 8, 8), dtype('float32'), 500)
     """
-    if name not in _SHIPPED:
-        raise InputError(f"name got {name!r}, expected one of {', '.join(NAMES)}")
-    if split not in ("train", "test"):
+    if not isinstance(split, str) or split not in ("train", "test"):
         raise InputError(f'split got {split!r}, expected "train" or "test"')
-    return _load_shipped(name)[split == "test"]
+    return load_both(name, seed=seed)[split == "test"]
 
 
 def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -135,6 +159,8 @@ def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
     ------
     DataError
         There is no such data set, or the file cannot be read or used; the message names the array and the remedy.
+    DtypeError
+        ``data`` is neither a name nor a path.
 
     Examples
     --------
@@ -142,6 +168,9 @@ def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
     >>> len(train), len(test), train.classes[0]
     (6000, 1000, 'T-shirt')
     """
+    if not isinstance(data, str | Path):
+        raise DtypeError(f"data got {type(data).__name__}, expected {', '.join(NAMES)} or the path of an .npz file")
+    seed = check_whole(seed, "seed", least=0)
     if str(data) in _SHIPPED:
         return _load_shipped(str(data))
     path = Path(data)

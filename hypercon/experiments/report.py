@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypercon.experiments import dilemma
+from hypercon.experiments import dilemma, folder
+from hypercon.experiments.claims import HOLDS, UNDECIDED
+from hypercon.experiments.settings import Settings
 from hypercon.files import atomic
+from hypercon.validation import check_whole
 
 _ROWS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("loss in training", lambda r: r["loss"], "{:.3f}"),
@@ -42,7 +45,7 @@ def table(results: dict[str, Any]) -> str:
     runs = results["runs"]
     rows = [("temperature", [f"{run['temperature']:g}" for run in runs])]
     for t in runs[0]["uniformity"]:
-        most = -runs[0]["uniformity_floor"][t]
+        most = runs[0]["uniformity_limit"][t]
         rows.append((f"uniformity, t = {t} (of {most:.2f})", [f"{run['uniformity'][t]:.3f}" for run in runs]))
     for label, read, form in _ROWS:
         values = [read(run) for run in runs]
@@ -50,24 +53,24 @@ def table(results: dict[str, Any]) -> str:
             rows.append((label, [form.format(*v) if isinstance(v, tuple) else form.format(v) for v in values]))
     lines = _aligned(rows)
     lines.insert(1, "-" * len(lines[0]))
-    title = f"{results['data']}, {results['encoder']}, seed {results['seed']}; measured on held-out images"
-    claims = [
-        f"{'holds         ' if claim['holds'] else 'does not hold '} {claim['claim']}" for claim in results["claims"]
-    ]
+    title = f"{_named(results)}, seed {results['settings']['seed']}; measured on held-out images"
+    claims = [f"{claim['verdict']:<14} {claim['claim']}" for claim in results["claims"]]
     return "\n".join([title, "", *lines, "", *claims])
 
 
-def repeat(settings: dilemma.Settings, out: Path, count: int, **options: Any) -> str:
+def repeat(settings: Settings, out: str | Path, count: int, *, overwrite: bool = False, **options: Any) -> str:
     """Run the experiment for several seeds and tabulate them; the table is also written as ``seeds.md``.
 
     Parameters
     ----------
-    settings : dilemma.Settings
+    settings : Settings
         Its seed is the first.
-    out : Path
+    out : path-like
         Each seed gets a folder in it.
     count : int
         How many seeds.
+    overwrite : bool, default False
+        As for `dilemma.run`, for the folder of each seed.
     **options
         Of `dilemma.run`.
 
@@ -75,11 +78,25 @@ def repeat(settings: dilemma.Settings, out: Path, count: int, **options: Any) ->
     -------
     str
         Markdown.
+
+    Raises
+    ------
+    InputError, DtypeError, DataError, DeviceError
+        As `dilemma.run`, for any of the seeds, or because the table beside them is of other settings: nothing is
+        trained or written then.
     """
+    out = folder.named(out)
+    first = check_whole(settings.seed, "seed", least=0)
+    seeds = range(first, first + check_whole(count, "repeat", least=1))
+    others = [] if overwrite else [int(path.name[5:]) for path in out.glob("seed-*") if path.name[5:].isdecimal()]
+    for seed in sorted({*seeds, *others}):
+        dilemma.check(replace(settings, seed=seed), out / f"seed-{seed}", overwrite=overwrite)
     everything = []
-    for seed in range(settings.seed, settings.seed + count):
+    for seed in seeds:
         options.get("say", print)(f"seed {seed}")
-        everything.append(dilemma.run(replace(settings, seed=seed), out / f"seed-{seed}", **options))
+        everything.append(
+            dilemma.run(replace(settings, seed=seed), out / f"seed-{seed}", overwrite=overwrite, **options)
+        )
     text = seeds_table(everything)
     with atomic(out / "seeds.md") as stream:
         stream.write(text.encode() + b"\n")
@@ -99,19 +116,27 @@ def seeds_table(everything: Sequence[dict[str, Any]]) -> str:
     ]
     columns = [column for column in columns if column[1](first[0]) is not None]
     lines = [
-        f"{everything[0]['data']}, {everything[0]['encoder']}; each cell: temperature {temperatures}",
+        f"{_named(everything[0])}; each cell: temperature {temperatures}",
         "",
         "| seed | " + " | ".join(label for label, _, _ in columns) + " |",
         "|" + " --- |" * (len(columns) + 1),
     ]
     for results in everything:
         cells = [" / ".join(form.format(read(run)) for run in results["runs"]) for _, read, form in columns]
-        lines.append(f"| {results['seed']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {results['settings']['seed']} | " + " | ".join(cells) + " |")
     lines.append("")
     for i, claim in enumerate(everything[0]["claims"]):
-        count = sum(results["claims"][i]["holds"] for results in everything)
-        lines.append(f"- {claim['claim']}: holds for {count} of {len(everything)} seeds")
+        verdicts = [results["claims"][i]["verdict"] for results in everything]
+        line = f"- {claim['claim']}: holds for {verdicts.count(HOLDS)} of {len(everything)} seeds"
+        if UNDECIDED in verdicts:
+            line += f", not decided for {verdicts.count(UNDECIDED)}"
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _named(results: dict[str, Any]) -> str:
+    """Data and encoder; of a file its name, without the folders."""
+    return f"{Path(results['settings']['data']).name}, {results['settings']['encoder']}"
 
 
 def _uniformity_column(t: str) -> tuple[str, Callable[[dict[str, Any]], Any], str]:

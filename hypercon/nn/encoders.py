@@ -9,7 +9,7 @@ import numpy as np
 
 from hypercon.autograd import no_grad, tensor
 from hypercon.backend import to_host
-from hypercon.errors import InputError
+from hypercon.errors import DtypeError, InputError
 from hypercon.nn.layers import (
     BatchNorm,
     Conv2d,
@@ -20,11 +20,15 @@ from hypercon.nn.layers import (
     Normalize,
     ReLU,
     Sequential,
+    check_module,
 )
+from hypercon.validation import check_images, check_pixels, check_sizes, check_whole
 
 
 class Encoder(Module):
     """Images to unit vectors: ``z = head(backbone(x))``.
+
+    Printed, it shows its layers and how many parameters they have.
 
     Attributes
     ----------
@@ -37,9 +41,14 @@ class Encoder(Module):
     """
 
     def __init__(self, backbone: Module, head: Module, recipe: dict[str, Any]) -> None:
-        self.backbone = backbone
-        self.head = head
+        if not isinstance(recipe, dict):
+            raise DtypeError(f"recipe got {type(recipe).__name__}, expected a dictionary: {{}} for one of your own")
+        self.backbone = check_module(backbone, "backbone")
+        self.head = check_module(head, "head")
         self.recipe = recipe
+
+    def sizes(self) -> str:
+        return f"images {tuple(self.recipe['shape'])}" if "shape" in self.recipe else ""
 
     def __call__(self, x: Any) -> Any:
         return self.head(self.backbone(x))
@@ -50,6 +59,7 @@ class Encoder(Module):
         Parameters
         ----------
         images : ndarray, (N, C, H, W)
+            Floats in [0, 1].
         batch_size : int, default 500
             Images at a time; it changes memory, not results.
 
@@ -58,7 +68,14 @@ class Encoder(Module):
         h : ndarray, (N, F)
         z : ndarray, (N, D)
             Rows of length 1.
+
+        Raises
+        ------
+        InputError, DtypeError
+            The images are not what the encoder takes.
         """
+        images = check_images_for(self, images)
+        batch_size = check_whole(batch_size, "batch_size", least=1)
         modes = [(module, module.training) for _, module in self.modules()]  # a part may be frozen: each its own
         self.eval()
         try:
@@ -72,6 +89,25 @@ class Encoder(Module):
                 module.training = mode
         h, z = (np.concatenate(part) for part in zip(*parts, strict=True))
         return h, z
+
+
+def check_images_for(encoder: Module, images: Any) -> np.ndarray:
+    """Images with pixels from 0 to 1, of the size that the encoder was made for where its recipe tells."""
+    images = check_images(images)
+    recipe = encoder.recipe if isinstance(encoder, Encoder) else {}
+    made_for = tuple(recipe.get("shape", ()))
+    if recipe.get("name") == "mlp" and images.shape[1:] != made_for:
+        raise InputError(
+            f"images got shape {images.shape}, expected (N, {', '.join(map(str, made_for))}): "
+            f"that is the size the encoder was made for"
+        )
+    if recipe.get("name") == "cnn" and images.shape[1] != made_for[0]:
+        raise InputError(
+            f"images got shape {images.shape}, with {images.shape[1]} channel(s), expected {made_for[0]}, "
+            f"for which the encoder was made"
+        )
+    check_pixels(images)
+    return images
 
 
 def mlp(
@@ -100,7 +136,7 @@ def mlp(
     >>> h.shape, z.shape
     ((3, 256), (3, 64))
     """
-    _check_sizes("widths", widths)
+    shape, widths = _check_shape(shape), check_sizes(widths, "widths")
     layers: list[Module] = [Flatten()]
     inputs = int(np.prod(shape))
     for width in widths:
@@ -143,8 +179,8 @@ def cnn(
     >>> encoder.embed(np.zeros((3, 1, 28, 28), np.float32))[1].shape
     (3, 64)
     """
-    _check_sizes("widths", widths)
-    _check_sizes("strides", strides)
+    shape = _check_shape(shape)
+    widths, strides = check_sizes(widths, "widths"), check_sizes(strides, "strides", example="(1, 2, 2)")
     if len(widths) != len(strides):
         raise InputError(
             f"widths and strides got {len(widths)} and {len(strides)} numbers, expected one stride for each width"
@@ -173,8 +209,8 @@ def projection_head(features: int, dim: int, *, rng: np.random.Generator) -> Seq
         D, of the embedding z, at least 2.
     rng : numpy.random.Generator
     """
-    if dim < 2:
-        raise InputError(f"dim got {dim}, expected at least 2: the sphere needs a direction to turn to")
+    features = check_whole(features, "features", least=1)
+    dim = check_whole(dim, "dim", least=2, why="the sphere needs a direction to turn to")
     return Sequential(
         Linear(features, features, bias=False, rng=rng),
         BatchNorm(features),
@@ -186,14 +222,43 @@ def projection_head(features: int, dim: int, *, rng: np.random.Generator) -> Seq
 
 
 def build(recipe: dict[str, Any], *, rng: np.random.Generator) -> Encoder:
-    """The encoder that a recipe describes, freshly initialised."""
+    """The encoder that a recipe describes, freshly initialised.
+
+    Parameters
+    ----------
+    recipe : dict
+        ``name``, ``"mlp"`` or ``"cnn"``; ``shape``; and what else that function takes.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    InputError, DtypeError
+        The recipe is none, or holds what its function does not take.
+
+    Examples
+    --------
+    >>> encoder = mlp((1, 8, 8), widths=(32,), rng=np.random.default_rng(0))
+    >>> build(encoder.recipe, rng=np.random.default_rng(1)).recipe == encoder.recipe
+    True
+    """
+    if not isinstance(recipe, dict):
+        raise DtypeError(f"recipe got {type(recipe).__name__}, expected a dictionary such as encoder.recipe")
     makers = {"mlp": mlp, "cnn": cnn}
-    arguments = {key: value for key, value in recipe.items() if key != "name"}
-    if recipe.get("name") not in makers:
-        raise InputError(f"encoder recipe got name {recipe.get('name')!r}, expected one of {', '.join(makers)}")
-    return makers[recipe["name"]](arguments.pop("shape"), **arguments, rng=rng)
+    name, arguments = recipe.get("name"), {key: value for key, value in recipe.items() if key != "name"}
+    if not isinstance(name, str) or name not in makers:
+        raise InputError(f"encoder recipe got name {name!r}, expected one of {', '.join(makers)}")
+    known = {"shape", "widths", "dim"} | ({"strides"} if name == "cnn" else set())
+    if "shape" not in arguments or arguments.keys() - known:
+        raise InputError(
+            f"encoder recipe for {name} got {', '.join(arguments) or 'nothing'}, expected shape, and of "
+            f"{', '.join(sorted(known))} what differs from the defaults"
+        )
+    return makers[name](arguments.pop("shape"), **arguments, rng=rng)
 
 
-def _check_sizes(name: str, sizes: Sequence[int]) -> None:
-    if not sizes or any(size < 1 for size in sizes):
-        raise InputError(f"{name} got {tuple(sizes)}, expected at least one positive whole number")
+def _check_shape(shape: Any) -> tuple[int, ...]:
+    """Of one image."""
+    if not isinstance(shape, list | tuple) or len(shape) != 3:
+        batch = ": images.shape[1:]" if isinstance(shape, tuple) and len(shape) == 4 else ""
+        raise InputError(f"shape got {shape!r}, expected (C, H, W), that of one image{batch}")
+    return check_sizes(shape, "shape")

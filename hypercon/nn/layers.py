@@ -10,14 +10,15 @@ import numpy as np
 from hypercon.autograd import Tensor, batch_norm, conv2d, max_pool2d, mean, normalize, relu, reshape, tensor
 from hypercon.autograd.normalization import channel_moments
 from hypercon.backend import resolve_device, to_device, to_host
-from hypercon.errors import InputError
+from hypercon.errors import DtypeError, InputError
+from hypercon.validation import check_flag, check_generator, check_number, check_whole
 
 
 class Module:
     """Something with parameters that maps tensors to tensors.
 
     A subclass sets tensors and modules as attributes and defines ``__call__``. Arrays named in ``buffers`` are part of
-    the state without being trained.
+    the state without being trained. Printed, a module shows what it is made of; `sizes` is what a layer says of itself.
 
     Examples
     --------
@@ -31,6 +32,26 @@ class Module:
 
     def __call__(self, x: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, x)")
+
+    def sizes(self) -> str:
+        """What stands between the brackets when the layer is printed."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = self._drawn("")
+        if len(lines) > 1:
+            count = sum(int(np.prod(parameter.shape)) for parameter in self.parameters())
+            lines[0] += f": {count:,} parameters"
+        return "\n".join(lines)
+
+    def _drawn(self, indent: str) -> list[str]:
+        """A line for this module, and indented below it those of its parts."""
+        parts = list(self.children())
+        lines = [f"{type(self).__name__}({self.sizes()})" if self.sizes() or not parts else type(self).__name__]
+        for name, part in parts:
+            first, *rest = part._drawn(f"{indent}  ")
+            lines += [f"{indent}  {name.removeprefix('layers.')}: {first}", *rest]
+        return lines
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules among the attributes, by name, and those in lists, by position."""
@@ -63,6 +84,7 @@ class Module:
 
     def train(self, on: bool = True) -> Module:
         """Set training mode (batch statistics are taken) or evaluation mode (the running ones are used)."""
+        on = check_flag(on, "on")
         for _, module in self.modules():
             module.training = on
         return self
@@ -85,7 +107,10 @@ class Module:
     @property
     def device(self) -> str:
         """Where the parameters lie."""
-        return self.parameters()[0].device
+        parameters = self.parameters()
+        if not parameters:
+            raise InputError(f"{type(self).__name__} has no parameters, and so no device of its own")
+        return parameters[0].device
 
     def zero_grad(self) -> None:
         """Forget the gradients of the last step."""
@@ -100,18 +125,22 @@ class Module:
                 state[f"{path}.{name}".lstrip(".")] = np.array(to_host(getattr(module, name)))
         return state
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; names, shapes and dtypes must agree, or nothing is changed."""
         mine = self.state()
+        if not isinstance(state, dict):
+            raise DtypeError(f"load_state got {type(state).__name__}, expected a dictionary such as module.state()")
         if missing := sorted(mine.keys() ^ state.keys()):
             raise InputError(
                 f"load_state: {missing[0]!r} and {len(missing) - 1} other names are not in both: another encoder?"
             )
         for path, value in mine.items():
-            if state[path].shape != value.shape or state[path].dtype != value.dtype:
+            theirs = state[path]
+            if not isinstance(theirs, np.ndarray):
+                raise DtypeError(f"load_state: {path!r} is a {type(theirs).__name__}, expected a NumPy array")
+            if theirs.shape != value.shape or theirs.dtype != value.dtype:
                 raise InputError(
-                    f"load_state: {path!r} has {state[path].dtype} {state[path].shape}, "
-                    f"expected {value.dtype} {value.shape}"
+                    f"load_state: {path!r} has {theirs.dtype} {theirs.shape}, expected {value.dtype} {value.shape}"
                 )
         for path, parameter in self.named_parameters():
             parameter.data[...] = to_device(state[path], parameter.device)
@@ -131,7 +160,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        self.layers = list(layers)
+        self.layers = [check_module(layer, f"layer {i} of Sequential") for i, layer in enumerate(layers)]
 
     def __call__(self, x: Any) -> Any:
         for layer in self.layers:
@@ -151,10 +180,16 @@ class Linear(Module):
     """
 
     def __init__(self, inputs: int, outputs: int, *, rng: np.random.Generator, bias: bool = True) -> None:
+        inputs, outputs = check_whole(inputs, "inputs", least=1), check_whole(outputs, "outputs", least=1)
         self.weight = _he_normal((inputs, outputs), inputs, rng)
-        self.bias = tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
+        self.bias = tensor(np.zeros(outputs, np.float32), requires_grad=True) if check_flag(bias, "bias") else None
+
+    def sizes(self) -> str:
+        inputs, outputs = self.weight.shape
+        return f"{inputs}, {outputs}" + ("" if self.bias is not None else ", bias=False")
 
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, inputs)", None, -1, self.weight.shape[0])
         y = x @ self.weight
         return y if self.bias is None else y + self.bias
 
@@ -179,11 +214,20 @@ class Conv2d(Module):
     def __init__(
         self, channels: int, kernels: int, size: int = 3, *, rng: np.random.Generator, stride: int = 1
     ) -> None:
+        channels, kernels, size, stride = (
+            check_whole(value, name, least=1)
+            for value, name in ((channels, "channels"), (kernels, "kernels"), (size, "size"), (stride, "stride"))
+        )
         self.weight = _he_normal((kernels, channels, size, size), channels * size * size, rng)
         self.stride = stride
         self.padding = size // 2
 
+    def sizes(self) -> str:
+        kernels, channels, size, _ = self.weight.shape
+        return f"{channels}, {kernels}, {size}" + (f", stride={self.stride}" if self.stride > 1 else "")
+
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, channels, H, W)", 4, 1, self.weight.shape[1])
         return conv2d(x, self.weight, stride=self.stride, padding=self.padding)
 
 
@@ -204,6 +248,12 @@ class BatchNorm(Module):
     buffers = ("running_mean", "running_var")
 
     def __init__(self, channels: int, *, affine: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        channels, affine = check_whole(channels, "channels", least=1), check_flag(affine, "affine")
+        momentum, eps = float(check_number(momentum, "momentum")), float(check_number(eps, "eps"))
+        if not 0 < momentum <= 1:
+            raise InputError(f"momentum got {momentum:g}, expected 0 < momentum <= 1")
+        if eps < 0:
+            raise InputError(f"eps got {eps:g}, expected 0 or more")
         self.scale = tensor(np.ones(channels, np.float32), requires_grad=True) if affine else None
         self.shift = tensor(np.zeros(channels, np.float32), requires_grad=True) if affine else None
         self.running_mean = np.zeros(channels, np.float32)
@@ -211,7 +261,11 @@ class BatchNorm(Module):
         self.momentum = momentum
         self.eps = eps
 
+    def sizes(self) -> str:
+        return f"{len(self.running_mean)}" + ("" if self.scale is not None else ", affine=False")
+
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, channels, ...)", None, 1, len(self.running_mean))
         scale = 1.0 if self.scale is None else self.scale
         shift = 0.0 if self.shift is None else self.shift
         if self.training:
@@ -238,6 +292,7 @@ class Flatten(Module):
     """All axes but the first made one."""
 
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, ...)", None)
         return reshape(x, (x.shape[0], -1))
 
 
@@ -245,6 +300,7 @@ class GlobalAveragePool(Module):
     """The mean over height and width: (N, C, H, W) to (N, C)."""
 
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, C, H, W)", 4)
         return mean(x, axis=(2, 3))
 
 
@@ -252,9 +308,13 @@ class MaxPool2d(Module):
     """The largest value of each tile of ``size`` x ``size``."""
 
     def __init__(self, size: int = 2) -> None:
-        self.size = size
+        self.size = check_whole(size, "size", least=1)
+
+    def sizes(self) -> str:
+        return f"{self.size}"
 
     def __call__(self, x: Any) -> Any:
+        _check_axes(self, x, "(N, C, H, W)", 4)
         return max_pool2d(x, self.size)
 
 
@@ -265,6 +325,27 @@ class Normalize(Module):
         return normalize(x)
 
 
+def check_module(part: Any, name: str) -> Module:
+    """A module, and neither a function nor the class of one."""
+    if isinstance(part, type):
+        raise DtypeError(f"{name} got the class {part.__name__}, expected a Module: make one with {part.__name__}(...)")
+    if not isinstance(part, Module):
+        raise DtypeError(f"{name} got {type(part).__name__}, expected a Module such as ReLU()")
+    return part
+
+
+def _check_axes(
+    layer: Module, x: Any, expected: str, axes: int | None, at: int | None = None, width: int | None = None
+) -> None:
+    """Refuse what a layer has no meaning for, in the layer's words; ``width`` is what its axis ``at`` must have."""
+    if not hasattr(x, "shape"):
+        raise DtypeError(f"{type(layer).__name__} got {type(x).__name__}, expected a tensor {expected}")
+    fits = len(x.shape) == axes if axes is not None else len(x.shape) >= 2
+    if not fits or (at is not None and x.shape[at] != width):
+        where = "" if width is None else f", axis {at} of length {width}"
+        raise InputError(f"{type(layer).__name__} got shape {tuple(x.shape)}, expected {expected}{where}")
+
+
 def _he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator) -> Tensor:
-    values = rng.standard_normal(shape) * np.sqrt(2 / fan_in)
+    values = check_generator(rng).standard_normal(shape) * np.sqrt(2 / fan_in)
     return tensor(values.astype(np.float32), requires_grad=True)

@@ -231,15 +231,15 @@ def test_mild_views_stay_recognisable():
     ("setting", "message"),
     [
         ({"shift": -0.1}, "shift got -0.1, expected 0 or more"),
-        ({"rotation": math.nan}, "rotation got nan, expected 0 or more"),
+        ({"rotation": math.nan}, "rotation got nan, expected a finite number"),
         ({"brightness": math.inf}, "brightness got inf"),
         ({"noise": -1}, "noise got -1"),
         ({"contrast": 1.1}, "contrast got 1.1, expected at most 1"),
         ({"erase": 2}, "erase got 2, expected at most 1"),
         ({"scale": (0, 1)}, r"scale got \(0, 1\), expected a range"),
         ({"scale": (1, 0.5)}, r"scale got \(1, 0.5\)"),
-        ({"scale": (math.nan, 1)}, r"scale got \(nan, 1\)"),
-        ({"scale": (0.5, math.inf)}, r"scale got \(0.5, inf\)"),
+        ({"scale": (math.nan, 1)}, "scale got nan, expected a finite number"),
+        ({"scale": (0.5, math.inf)}, "scale got inf"),
     ],
 )
 def test_bad_settings_are_refused(setting, message):

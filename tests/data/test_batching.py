@@ -42,5 +42,6 @@ def test_the_generator_decides_the_order():
 
 @pytest.mark.parametrize("size", [-1, 0, 1, 11])
 def test_a_batch_size_that_cannot_be_is_refused_before_the_first_batch(size):
-    with pytest.raises(InputError, match=f"batch_size got {size}, expected 2 to 10, the number of images"):
+    expected = "2 to 10, the number of images" if size > 10 else "at least 2: a contrastive batch needs a negative"
+    with pytest.raises(InputError, match=f"batch_size got {size}, expected {expected}"):
         batches(10, size, rng=np.random.default_rng(0))

@@ -59,7 +59,7 @@ def test_a_damaged_or_missing_file_is_noticed(name, monkeypatch, tmp_path):
 
 
 def test_unknown_names_and_parts_are_refused():
-    with pytest.raises(InputError, match="name got 'mnist', expected one of digits, fashion-mini"):
+    with pytest.raises(DataError, match="data got 'mnist', expected digits, fashion-mini or the path of"):
         load("mnist")
     with pytest.raises(InputError, match='split got \'validation\', expected "train" or "test"'):
         load("digits", "validation")
@@ -154,6 +154,23 @@ def test_a_path_may_be_text_and_have_any_suffix(save):
         train, _ = load_both(data)
         assert isinstance(train, Dataset)
         assert train.name == "own.data"
+
+
+def test_one_part_of_a_file_is_loaded_as_of_what_ships(save):
+    path = save(images=PIXELS, labels=LABELS)
+    for seed in (0, 1):
+        for part, split in zip(load_both(path, seed=seed), ("train", "test"), strict=True):
+            assert (load(path, split, seed=seed).images == part.images).all()
+            assert (load(str(path), split, seed=seed).labels == part.labels).all()
+
+
+def test_a_data_set_shows_its_size_and_classes_when_printed(save):
+    assert repr(load("digits", "test")) == (
+        "Dataset 'digits': 500 images of 1 x 8 x 8 (C x H x W), float32; 10 classes (0, 1, 2, ..., 9)"
+    )
+    path = save(images=PIXELS, labels=["cat", "dog"] * 10)
+    assert repr(load(path)).endswith("18 images of 3 x 5 x 4 (C x H x W), float32; 2 classes (cat, dog)")
+    assert repr(load(save(images=PIXELS))).endswith("no labels")
 
 
 class Trap:

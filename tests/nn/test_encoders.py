@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hypercon as hc
-from hypercon.errors import InputError
+from hypercon.errors import HyperconError, InputError
 from hypercon.nn import BatchNorm, Encoder, Linear, Normalize, ReLU, Sequential, build, cnn, mlp, projection_head
 from hypercon.testing import gradcheck
 
@@ -141,13 +141,46 @@ def test_embedding_leaves_state_and_modes_as_they_were(make, rng):
     encoder.backbone.eval()  # a frozen part
     before = encoder.state()
     encoder.embed(images)
-    with pytest.raises(ValueError, match=r"core dimension|conv2d got images"):
-        encoder.embed(images[:, :, :1, :1].repeat(3, axis=1))
+
+    class Broken(ReLU):
+        def __call__(self, x):
+            raise InputError("planted")
+
+    encoder.head.layers.append(Broken())
+    with pytest.raises(InputError, match="planted"):
+        encoder.embed(images)
+    encoder.head.layers.pop()
     assert encoder.training
     assert encoder.head.layers[1].training
     assert not any(module.training for _, module in encoder.backbone.modules())
     for path, value in encoder.state().items():
         np.testing.assert_array_equal(value, before[path])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (hc.data.load("digits"), "images got a Dataset, expected an array: pass its .images"),
+        (np.zeros((2, 1, 2, 2), np.uint8), r"images got uint8, expected floats in \[0, 1\]"),
+        (np.full((2, 1, 2, 2), 255.0), "images range from 255 to 255, expected floats from 0 to 1: divide them by 255"),
+        (np.full((2, 1, 2, 2), np.nan), "images: row 0 has pixels that are nan"),
+        (np.zeros((0, 1, 2, 2)), "expected at least one image"),
+        (np.zeros((1, 2, 2)), r"expected \(N, C, H, W\): one image alone is images\[None\]"),
+        (np.zeros((2, 1, 3, 3)), r"expected \(N, 1, 2, 2\): that is the size the encoder was made for"),
+        (np.zeros((2, 8, 8, 3)), r"channels last, expected \(N, C, H, W\): use images.transpose\(0, 3, 1, 2\)"),
+    ],
+)
+def test_images_that_an_encoder_cannot_embed_are_refused(rng, images, message):
+    with pytest.raises(HyperconError, match=message):
+        SMALL["mlp"](rng)[0].embed(images)
+
+
+def test_an_encoder_shows_what_it_takes_and_is_made_of_when_printed(rng):
+    encoder = mlp((1, 8, 8), widths=(256,), rng=rng)
+    lines = repr(encoder).splitlines()
+    assert lines[0] == f"Encoder(images (1, 8, 8)): {sum(p.data.size for p in encoder.parameters()):,} parameters"
+    assert lines[1:4] == ["  backbone: Sequential", "    0: Flatten()", "    1: Linear(64, 256, bias=False)"]
+    assert lines[-1] == "    5: Normalize()"
 
 
 # --- recipes
@@ -169,8 +202,8 @@ def test_a_recipe_builds_the_same_architecture(make, rng):
         (lambda rng: cnn((1, 8, 8), dim=0, rng=rng), "dim got 0"),
         (lambda rng: projection_head(8, 1, rng=rng), "dim got 1"),
         (lambda rng: mlp((1, 8, 8), widths=(), rng=rng), r"widths got \(\), expected at least one"),
-        (lambda rng: mlp((1, 8, 8), widths=(8, 0), rng=rng), r"widths got \(8, 0\)"),
-        (lambda rng: cnn((1, 8, 8), strides=(0, 1, 1), rng=rng), r"strides got \(0, 1, 1\)"),
+        (lambda rng: mlp((1, 8, 8), widths=(8, 0), rng=rng), "widths got 0, expected at least 1"),
+        (lambda rng: cnn((1, 8, 8), strides=(0, 1, 1), rng=rng), "strides got 0, expected at least 1"),
         (lambda rng: cnn((1, 8, 8), widths=(8, 8), rng=rng), "widths and strides got 2 and 3 numbers"),
         (lambda rng: build({"name": "vit", "shape": [1, 8, 8]}, rng=rng), "name 'vit', expected one of mlp, cnn"),
     ],

@@ -248,6 +248,45 @@ def test_gradients_are_forgotten_on_request(rng):
     assert all(p.grad is None for p in layer.parameters())
 
 
+def test_a_layer_shows_its_sizes_when_printed(rng):
+    assert repr(Linear(3, 4, rng=rng)) == "Linear(3, 4)"
+    assert repr(Linear(3, 4, bias=False, rng=rng)) == "Linear(3, 4, bias=False)"
+    assert repr(Conv2d(1, 2, 5, stride=2, rng=rng)) == "Conv2d(1, 2, 5, stride=2)"
+    assert repr(BatchNorm(3, affine=False)) == "BatchNorm(3, affine=False)"
+    assert [repr(MaxPool2d(3)), repr(ReLU())] == ["MaxPool2d(3)", "ReLU()"]
+
+
+def test_a_module_shows_its_parts_and_how_many_parameters_they_have_when_printed(rng):
+    assert repr(Branches(rng)).splitlines() == [
+        "Branches: 11 parameters",
+        "  left: Linear(2, 2)",
+        "  norms.0: BatchNorm(2)",
+        "  norms.1: Sequential",
+        "    0: BatchNorm(2, affine=False)",
+        "    1: ReLU()",
+    ]
+    assert sum(p.data.size for p in Branches(rng).parameters()) == 11
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (lambda rng: Linear(3, 2, rng=rng), (5, 4), r"Linear got shape \(5, 4\), expected \(N, inputs\), axis -1 of"),
+        (
+            lambda rng: Conv2d(3, 2, rng=rng),
+            (5, 4, 8, 8),
+            r"Conv2d got shape .*\(N, channels, H, W\), axis 1 of length 3",
+        ),
+        (lambda rng: BatchNorm(3), (5, 4), "BatchNorm got shape .* axis 1 of length 3"),
+        (lambda rng: BatchNorm(3).eval(), (5, 1), "BatchNorm got shape .* axis 1 of length 3"),
+        (lambda rng: GlobalAveragePool(), (5, 4), "GlobalAveragePool got shape"),
+    ],
+)
+def test_a_layer_names_itself_where_the_shape_is_wrong(rng, layer, shape, message):
+    with pytest.raises(InputError, match=message):
+        layer(rng)(hc.tensor(np.ones(shape)))
+
+
 def test_a_module_without_a_call_says_so():
     with pytest.raises(NotImplementedError, match="Module must define __call__"):
         Module()(1)

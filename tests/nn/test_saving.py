@@ -111,6 +111,28 @@ def test_a_folder_that_is_not_there_is_named(encoder, tmp_path):
         save_encoder(tmp_path / "nowhere" / "encoder.npz", encoder)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({}, "recipe got name None, expected one of mlp, cnn"),
+        ({"name": "vit", "shape": [1, 4, 4]}, "recipe got name 'vit'"),
+        ({"name": "mlp", "shape": [1, 4, 4], "widths": [9], "dim": 2}, "load_state: 'backbone.layers"),
+    ],
+)
+def test_an_encoder_that_could_not_be_loaded_again_is_not_saved(path, recipe, message):
+    made = mlp((1, 4, 4), widths=(5,), dim=2, rng=np.random.default_rng(0))
+    own = hc.nn.Encoder(made.backbone, made.head, recipe)
+    with pytest.raises(InputError, match=rf"could not be loaded again.*{message}.*numpy.savez.*load_state"):
+        save_encoder(path, own)
+    assert not path.exists()
+    np.savez(path, **own.state())  # what the message says to do
+    twin = mlp((1, 4, 4), widths=(5,), dim=2, rng=np.random.default_rng(1))
+    with np.load(path) as weights:
+        twin.load_state(dict(weights))
+    for name, value in own.state().items():
+        np.testing.assert_array_equal(twin.state()[name], value)
+
+
 # --- what is refused
 
 
