@@ -67,6 +67,15 @@ def check_temperature(temperature: Any, name: str = "temperature") -> Any:
     return temperature if isinstance(temperature, Tensor) else number
 
 
+def check_memory(memory: Any) -> Any:
+    """``"auto"``, or a number of bytes."""
+    if isinstance(memory, str):
+        if memory != "auto":
+            raise InputError(f'memory got {memory!r}, expected "auto" or a number of bytes such as 2**28')
+        return memory
+    return check_whole(memory, "memory", least=1, why='a number of bytes such as 2**28, or "auto"')
+
+
 def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int = 2) -> Any:
     """At least ``least`` rows of finite floats, (N, D); with ``directions`` none of them zero."""
     if not isinstance(z, Tensor):

@@ -7,6 +7,7 @@ from typing import Any
 from hypercon.autograd import Tensor, normalize, where
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
+from hypercon.autograd.recording import is_recording
 from hypercon.backend import Array, read, xp
 from hypercon.validation import check_flag, check_views
 
@@ -35,6 +36,16 @@ def stacked_masks(count: int, like: Any) -> tuple[Array, Array]:
 def mean_where(mask: Array, values: Any) -> Any:
     """For every row the mean of the entries that the mask marks, (A,)."""
     return total(where(mask, values, 0.0), axis=1) / mask.sum(axis=1).astype(values.dtype)
+
+
+def wants_gradient(*inputs: Any) -> bool:
+    """Whether a derivative by one of the inputs may be asked for later."""
+    return is_recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+
+def times(g: Any, parts: Any) -> tuple[Any, ...]:
+    """The gradients that a forward left behind, times the cotangent: mostly 1, and then they are taken as they are."""
+    return tuple(parts) if g == 1 else tuple(None if part is None else part * g for part in parts)
 
 
 def plain(value: Any) -> Any:

@@ -40,7 +40,7 @@ def both_routes(name, z1, z2, tau):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Division into blocks of 7 rows, which fits no batch, from the first row on."""
-    monkeypatch.setattr(tiles, "_rows_in_a_block", lambda anchors, candidates, itemsize: 7)
+    monkeypatch.setattr(tiles.blocks, "_rows", lambda count, size: 7)
 
 
 @each
