@@ -92,9 +92,12 @@ def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int =
         raise InputError(f"{name} got {data.shape[0]} row(s), expected at least {least}{reason}")
     if data.shape[1] < 1:
         raise InputError(f"{name} got shape {data.shape}, expected at least one dimension a row")
-    finite = xp(data).isfinite(data).all(axis=1)
-    sound = finite & data.astype(bool).any(axis=1) if directions else finite
-    if not read(sound.all()):  # the only time that a good batch makes Python wait for a GPU
+    m = xp(data)
+    squares = m.einsum("ij,ij->i", data, data)
+    usual = m.isfinite(squares) & (squares > 0) if directions else m.isfinite(squares)
+    if not read(usual.all()):  # the only time that a good batch makes Python wait for a GPU
+        finite = m.isfinite(data).all(axis=1)  # a square may overflow or vanish where its root does not
+        sound = finite & data.astype(bool).any(axis=1) if directions else finite
         _refuse_rows(~finite, name, "is not finite: look for a learning rate too large, or a log of 0")
         _refuse_rows(
             ~sound, name, "is all zeros and has no direction: an encoder ending in ReLU does this; end it in a Linear"

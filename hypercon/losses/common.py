@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypercon.autograd import Tensor, normalize, where
+from hypercon.autograd import Tensor, concatenate, normalize, reshape, where
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.autograd.recording import is_recording
@@ -36,6 +36,16 @@ def stacked_masks(count: int, like: Any) -> tuple[Array, Array]:
 def mean_where(mask: Array, values: Any) -> Any:
     """For every row the mean of the entries that the mask marks, (A,)."""
     return total(where(mask, values, 0.0), axis=1) / mask.sum(axis=1).astype(values.dtype)
+
+
+def column(temperature: Any) -> Any:
+    """A temperature as it divides a matrix of similarities: one number, or one for each anchor's row, (A, 1)."""
+    return reshape(temperature, (-1, 1)) if getattr(raw(temperature), "ndim", 0) else temperature
+
+
+def for_both_views(temperature: Any) -> Any:
+    """The temperature of 2N stacked anchors from that of N instances."""
+    return concatenate([temperature, temperature]) if getattr(raw(temperature), "ndim", 0) else temperature
 
 
 def wants_gradient(*inputs: Any) -> bool:

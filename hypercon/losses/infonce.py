@@ -28,7 +28,6 @@ from hypercon.autograd import (
     matmul,
     mean,
     primitive,
-    reshape,
     sigmoid,
     softmax,
     softplus,
@@ -40,7 +39,16 @@ from hypercon.autograd.ops import raw
 from hypercon.backend import Array, xp
 from hypercon.errors import InputError
 from hypercon.losses import tiles
-from hypercon.losses.common import one_hot, plain, stacked_masks, times, views, wants_gradient
+from hypercon.losses.common import (
+    column,
+    for_both_views,
+    one_hot,
+    plain,
+    stacked_masks,
+    times,
+    views,
+    wants_gradient,
+)
 from hypercon.validation import check_flag, check_memory, check_temperature, check_whole
 
 NAMES = ("info_nce", "nt_xent")
@@ -58,11 +66,11 @@ def take_apart(similarities: Any, temperature: Any, positive: Array, excluded: A
     """The loss of each anchor and the two factors of its gradient.
 
     ``similarities`` is (A, C); ``positive`` is a boolean (A, C) array with one True a row; ``excluded`` marks pairs
-    that are no candidates at all, such as an embedding with itself.
+    that are no candidates at all, such as an embedding with itself. ``temperature`` is one number, or (A,).
     """
     not_negative = positive if excluded is None else positive | excluded
     # masked before the maximum is taken: a self-similarity as the maximum would underflow all the rest
-    logits = similarities / temperature
+    logits = similarities / column(temperature)
     negatives = where(not_negative, -math.inf, logits)
     positives = total(where(positive, logits, 0.0), axis=1, keepdims=True)
     lead = logsumexp(negatives, axis=1, keepdims=True) - positives
@@ -71,10 +79,17 @@ def take_apart(similarities: Any, temperature: Any, positive: Array, excluded: A
 
 def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
     """dL_i/ds_ij for every anchor and candidate, (A, C): the whole gradient in one line."""
-    return anchors.coupling * (anchors.hardness - positive) / temperature
+    return anchors.coupling * (anchors.hardness - positive) / column(temperature)
 
 
-# --- the losses as fused primitives
+# --- the two losses as fused primitives
+
+
+def _by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
+    """The derivative by tau, of its shape: the loss depends on s / tau alone, so it is that of a row's similarities
+    growing together."""
+    by_row = -total(ds * similarities, axis=1) / temperature
+    return by_row if getattr(raw(temperature), "ndim", 0) else total(by_row)
 
 
 def _info_nce_rule(
@@ -84,12 +99,11 @@ def _info_nce_rule(
         return times(g, saved)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    tau = _each(temperature)
-    ds = slope(take_apart(similarities, tau, positive, None), positive, tau) * (g / u.shape[0])
+    ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature) * (g / u.shape[0])
     by_temperature = _by_temperature(ds, similarities, temperature)
     if symmetric:
         turned = transpose(similarities)
-        back = slope(take_apart(turned, tau, positive, None), positive, tau) * (g / u.shape[0])
+        back = slope(take_apart(turned, temperature, positive, None), positive, temperature) * (g / u.shape[0])
         by_temperature = (by_temperature + _by_temperature(back, turned, temperature)) / 2
         ds = (ds + transpose(back)) / 2
     return matmul(ds, v), matmul(transpose(ds), u), by_temperature
@@ -106,7 +120,7 @@ def _info_nce(
     similarities = u @ v.T
     positive = one_hot(u.shape[0], similarities)
     ways = [similarities, similarities.T] if symmetric else [similarities]
-    return sum(take_apart(s, _each(temperature), positive, None).loss.mean() for s in ways) / len(ways), None
+    return sum(take_apart(s, temperature, positive, None).loss.mean() for s in ways) / len(ways), None
 
 
 def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any, **division: Any) -> tuple[Any, ...]:
@@ -114,8 +128,7 @@ def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any, **divi
         return times(g, saved)
     similarities = matmul(z, transpose(z))
     positive, itself = stacked_masks(z.shape[0] // 2, similarities)
-    tau = _each(temperature)
-    ds = slope(take_apart(similarities, tau, positive, itself), positive, tau) * (g / z.shape[0])
+    ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
     return matmul(ds + transpose(ds), z), _by_temperature(ds, similarities, temperature)
 
@@ -127,7 +140,7 @@ def _nt_xent(z: Any, temperature: Any, *, gradient: bool = True, memory: Any = "
         return z.dtype.type(found.loss), (found.by_anchors, found.by_temperature)
     similarities = z @ z.T
     masks = stacked_masks(z.shape[0] // 2, similarities)
-    return take_apart(similarities, _each(temperature), *masks).loss.mean(), None
+    return take_apart(similarities, temperature, *masks).loss.mean(), None
 
 
 def _beside_rule(
@@ -136,8 +149,7 @@ def _beside_rule(
     if saved is not None:
         return times(g, saved)
     logits, positive = _positive_first(anchors, positives, keys)
-    tau = _each(temperature)
-    ds = slope(take_apart(logits, tau, positive, None), positive, tau) * (g / anchors.shape[0])
+    ds = slope(take_apart(logits, temperature, positive, None), positive, temperature) * (g / anchors.shape[0])
     by_positive, by_keys = ds[:, :1], ds[:, 1:]
     return (
         by_positive * positives + matmul(by_keys, keys),
@@ -163,7 +175,7 @@ def info_nce_beside(
         saved = found.by_anchors, found.by_positives, found.by_candidates, found.by_temperature
         return anchors.dtype.type(found.loss), saved
     logits, positive = _positive_first(anchors, positives, keys)
-    return take_apart(logits, _each(temperature), positive, None).loss.mean(), None
+    return take_apart(logits, temperature, positive, None).loss.mean(), None
 
 
 def _positive_first(anchors: Any, positives: Any, keys: Any) -> tuple[Any, Array]:
@@ -172,16 +184,6 @@ def _positive_first(anchors: Any, positives: Any, keys: Any) -> tuple[Any, Array
     logits = concatenate([own, matmul(anchors, transpose(keys))], axis=1)
     m = xp(raw(logits))
     return logits, m.broadcast_to(m.arange(logits.shape[1]) == 0, logits.shape)
-
-
-def _each(temperature: Any) -> Any:
-    """A temperature as it divides similarities: a number for all, or each anchor's own as a column."""
-    return reshape(temperature, (-1, 1)) if getattr(temperature, "shape", ()) else temperature
-
-
-def _by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
-    """The loss depends on s / tau alone, so tau's derivative is that of its similarities growing together."""
-    return -total(ds * similarities, axis=1 if getattr(temperature, "shape", ()) else None) / temperature
 
 
 # --- what users call
@@ -234,8 +236,9 @@ def info_nce(
     >>> round(info_nce(z, z, temperature=1.0), 4)  # log(1 + 2 exp(-1))
     0.5514
     """
-    tau, symmetric, memory = check_temperature(temperature), check_flag(symmetric, "symmetric"), check_memory(memory)
     u, v = views(z1, z2, normalize)
+    tau = check_temperature(temperature)
+    symmetric, memory = check_flag(symmetric, "symmetric"), check_memory(memory)
     return plain(_info_nce(u, v, tau, symmetric=symmetric, gradient=wants_gradient(u, v, tau), memory=memory))
 
 
@@ -275,9 +278,10 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True, memor
     >>> round(nt_xent(z, z, temperature=1.0), 4)  # log(1 + 4 exp(-1))
     0.9048
     """
-    tau, memory = check_temperature(temperature), check_memory(memory)
     u, v = views(z1, z2, normalize)
-    return plain(_nt_xent(concatenate([u, v]), tau, gradient=wants_gradient(u, v, tau), memory=memory))
+    tau, memory = for_both_views(check_temperature(temperature)), check_memory(memory)
+    z = concatenate([u, v])
+    return plain(_nt_xent(z, tau, gradient=wants_gradient(z, tau), memory=memory))
 
 
 def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce", normalize: bool = True) -> Any:
@@ -286,14 +290,14 @@ def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce
     Slower and no more accurate than the fused ones; it is what `hypercon.Explanation.verify` and the tests hold them
     against. Parameters as `info_nce`, with the name of the ``loss``.
     """
-    tau = check_temperature(temperature)
     u, v = views(z1, z2, normalize)
+    tau = check_temperature(temperature)
     if loss == "info_nce":
-        log_p = log_softmax(matmul(u, transpose(v)) / tau, axis=1)
+        log_p = log_softmax(matmul(u, transpose(v)) / column(tau), axis=1)
         return plain(-mean(total(where(one_hot(u.shape[0], u), log_p, 0.0), axis=1)))
     z = concatenate([u, v])
     positive, itself = stacked_masks(u.shape[0], z)
-    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / tau), axis=1)
+    log_p = log_softmax(where(itself, -math.inf, matmul(z, transpose(z)) / column(for_both_views(tau))), axis=1)
     return plain(-mean(total(where(positive, log_p, 0.0), axis=1)))
 
 

@@ -140,10 +140,11 @@ def shift(anchors: np.ndarray, candidates: np.ndarray, inverse: Any) -> float:
     1,024 rows of random pairs to underflow.
     """
     longest = math.sqrt(_squares(candidates).max())
-    lengths = np.sqrt(_squares(anchors))
+    squares = _squares(anchors)
+    largest = math.sqrt((squares * inverse**2).max() if np.ndim(inverse) else squares.max() * inverse**2) * longest
     room = math.log(np.finfo(anchors.dtype).max) - math.log(len(candidates)) - 2.0
-    room -= math.log(max(1.0, longest, lengths.max()))  # what the exponentials are multiplied with next
-    return max(0.0, float((lengths * inverse).max()) * longest - room)
+    room -= math.log(max(1.0, longest, math.sqrt(squares.max())))  # what the exponentials are multiplied with next
+    return max(0.0, largest - room)
 
 
 def smallest_sum(dtype: Any) -> float:

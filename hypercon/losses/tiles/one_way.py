@@ -73,8 +73,9 @@ def one_way(
             size - not_itself + (positives is not None), anchors, candidates, tau, positives, gradient=gradient
         )
 
-    scale = np.broadcast_to(1 / tau, count)
-    common, least = shift(anchors, candidates, scale), smallest_sum(dtype)
+    # one for each anchor, or one for all, which NumPy multiplies with faster
+    inverse = (1 / tau).astype(dtype)[:, None] if tau.ndim else dtype.type(1 / tau)
+    common, least = shift(anchors, candidates, 1 / tau), smallest_sum(dtype)
     pushes = gradient and not fixed
     rows, lanes = rows_and_lanes(anchors, candidates, matrices=1 if k is None else 2, sums=pushes, memory=memory)
     width = min(WIDTH, size)
@@ -101,7 +102,7 @@ def one_way(
             a = anchors[here]
             own = candidates[at] if positives is None else positives[here]
             e, scaled = exponentials[lane][: len(a)], small[lane][: len(a)]
-            np.multiply(a, scale[here, None], out=scaled)
+            np.multiply(a, of(here), out=scaled)
             positive = np.einsum("ij,ij->i", scaled, own)
             top, total = common, None
             if k is None:
@@ -111,7 +112,7 @@ def one_way(
             losses[here], coupling = settle(total, top, positive)
             if by_anchors is None:
                 return
-            pull = coupling * scale[here] / count
+            pull = coupling / (count * (tau[here] if tau.ndim else tau))
             push = (pull / total).astype(dtype)[:, None]
             pull = pull.astype(dtype)[:, None]
             out = by_anchors[here]
@@ -125,6 +126,9 @@ def one_way(
                 push_candidates(e, np.multiply(a, push, out=scaled), lane, first=i < lanes)
             if pushes and positives is None:
                 pushed[lane][at] -= np.multiply(a, pull, out=scaled)
+
+        def of(here: slice) -> Any:
+            return inverse[here] if tau.ndim else inverse
 
         def exponentiate(scaled: np.ndarray, e: np.ndarray, start: int) -> np.ndarray:
             """Fill ``e`` with exp(s / tau - common), zero where no negative is; the sums of its rows."""
@@ -152,7 +156,7 @@ def one_way(
                 # the cut follows the similarities: scaled ones are rounded anew, and would tear ties apart
                 easy = e < cut(e, k, room)
                 np.copyto(e, -math.inf, where=easy)
-            e *= scale[here, None].astype(dtype)
+            e *= of(here)
             top = e.max(axis=1)
             e -= top[:, None]
             np.exp(e, out=e)
