@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import Tensor
+from hypercon.autograd import Tensor, reshape
 from hypercon.backend import Array, check_one_device, is_array, read, to_host, xp
 from hypercon.errors import DtypeError, InputError
 
@@ -64,7 +64,7 @@ def _as_number(value: Any, name: str, expected: str) -> float:
 def check_temperature(temperature: Any, name: str = "temperature") -> Any:
     """A positive finite number, or a tensor holding one."""
     number = check_positive(temperature, name, "0.2")
-    return temperature if isinstance(temperature, Tensor) else number
+    return reshape(temperature, ()) if isinstance(temperature, Tensor) else number
 
 
 def check_memory(memory: Any) -> Any:

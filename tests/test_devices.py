@@ -147,6 +147,7 @@ METRICS = {
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("wrap", [lambda x: x, hc.tensor], ids=["arrays", "tensors"])
+@pytest.mark.usefixtures("formulas")
 def test_metrics(device, metric, wrap):
     views = numbers((6, 4)), numbers((6, 4), 1)
     value = raw(metric(*[wrap(device.put(z)) for z in views]))

@@ -82,14 +82,14 @@ def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
     return anchors.coupling * (anchors.hardness - positive) / column(temperature)
 
 
-# --- the two losses as fused primitives
-
-
-def _by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
+def by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
     """The derivative by tau, of its shape: the loss depends on s / tau alone, so it is that of a row's similarities
     growing together."""
     by_row = -total(ds * similarities, axis=1) / temperature
     return by_row if getattr(raw(temperature), "ndim", 0) else total(by_row)
+
+
+# --- the losses as fused primitives
 
 
 def _info_nce_rule(
@@ -100,13 +100,13 @@ def _info_nce_rule(
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
     ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature) * (g / u.shape[0])
-    by_temperature = _by_temperature(ds, similarities, temperature)
+    by_tau = by_temperature(ds, similarities, temperature)
     if symmetric:
         turned = transpose(similarities)
         back = slope(take_apart(turned, temperature, positive, None), positive, temperature) * (g / u.shape[0])
-        by_temperature = (by_temperature + _by_temperature(back, turned, temperature)) / 2
+        by_tau = (by_tau + by_temperature(back, turned, temperature)) / 2
         ds = (ds + transpose(back)) / 2
-    return matmul(ds, v), matmul(transpose(ds), u), by_temperature
+    return matmul(ds, v), matmul(transpose(ds), u), by_tau
 
 
 @primitive(fused=_info_nce_rule)
@@ -114,8 +114,8 @@ def _info_nce(
     u: Any, v: Any, temperature: Any, *, symmetric: bool, gradient: bool = True, memory: Any = "auto"
 ) -> tuple[Any, Any]:
     if tiles.serve(u):
-        ways = tiles.both_ways if symmetric else tiles.one_way
-        found = ways(u, v, temperature, gradient=gradient, memory=memory)
+        search = tiles.both_ways if symmetric else tiles.one_way
+        found = search(u, v, temperature, gradient=gradient, memory=memory)
         return u.dtype.type(found.loss), found[1:4]
     similarities = u @ v.T
     positive = one_hot(u.shape[0], similarities)
@@ -130,7 +130,7 @@ def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any, **divi
     positive, itself = stacked_masks(z.shape[0] // 2, similarities)
     ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
-    return matmul(ds + transpose(ds), z), _by_temperature(ds, similarities, temperature)
+    return matmul(ds + transpose(ds), z), by_temperature(ds, similarities, temperature)
 
 
 @primitive(fused=_nt_xent_rule)
@@ -155,7 +155,7 @@ def _beside_rule(
         by_positive * positives + matmul(by_keys, keys),
         by_positive * anchors,
         matmul(transpose(by_keys), anchors),
-        _by_temperature(ds, logits, temperature),
+        by_temperature(ds, logits, temperature),
     )
 
 

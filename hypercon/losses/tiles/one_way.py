@@ -104,7 +104,8 @@ def one_way(
             e, scaled = exponentials[lane][: len(a)], small[lane][: len(a)]
             np.multiply(a, of(here), out=scaled)
             positive = np.einsum("ij,ij->i", scaled, own)
-            top, total = common, None
+            top: Any = common
+            total = None
             if k is None:
                 total = exponentiate(scaled, e, here.start)
             if total is None or total.min() < least:

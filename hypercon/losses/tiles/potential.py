@@ -68,11 +68,11 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
         def sum_up(i: int, common: Any) -> None:
             lane, (here, to) = i % lanes, tiles[i]
             e = exponents(i)
+            if here == to:
+                fill_diagonal(e, 0, -math.inf)
             if common:
                 e -= common
             np.exp(e, out=e)
-            if here == to:
-                fill_diagonal(e, 0, 0.0)
             across = e @ ones[: e.shape[1]]
             totals[i] = across.sum(dtype=np.float64) * (1 if here == to else 2)
             if not gradient:
