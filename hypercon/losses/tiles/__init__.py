@@ -5,13 +5,13 @@ its formula. Here a block of similarities is made, exponentiated, summed and mul
 then written over by the next. The loss is a scalar, so its gradient is found in the same sweep and the way back only
 has to multiply.
 
-    one_way      anchors among candidates: InfoNCE, a queue's, and with the hardest negatives alone
-    both_ways    the mean of two directions, from one exponential for each pair
-    stacked      NT-Xent, from one exponential for each two pairs
-    potential    uniformity, likewise
-    hardest      the k nearest negatives of every anchor
-    blocks       how a batch is divided, and which shift keeps exponentials within range
-    scratch      working memory, kept from call to call
+    one_direction     anchors among candidates: InfoNCE, a queue's, and with the hardest negatives alone
+    two_directions    the mean of both, from one exponential for each pair
+    stacked_views     NT-Xent, from one exponential for each two pairs
+    gaussian          uniformity, likewise
+    hardest           the k nearest negatives of every anchor
+    blocks            how a batch is divided, and which shift keeps exponentials within range
+    scratch           working memory, kept from call to call
 
 Each returns a `Found`. Blocks fall to threads in a fixed way and partial sums are added in a fixed order, so the same
 number of threads gives the same bits.
@@ -23,11 +23,11 @@ import numpy as np
 
 from hypercon.backend import xp
 from hypercon.losses.tiles.blocks import Found
-from hypercon.losses.tiles.both_ways import both_ways
+from hypercon.losses.tiles.gaussian import potential
 from hypercon.losses.tiles.hardest import nearest
-from hypercon.losses.tiles.one_way import one_way
-from hypercon.losses.tiles.potential import potential
-from hypercon.losses.tiles.stacked import stacked
+from hypercon.losses.tiles.one_direction import one_way
+from hypercon.losses.tiles.stacked_views import stacked
+from hypercon.losses.tiles.two_directions import both_ways
 
 __all__ = ["Found", "both_ways", "nearest", "one_way", "potential", "serve", "stacked"]
 

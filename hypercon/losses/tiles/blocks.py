@@ -14,7 +14,7 @@ FEW = 640  # up to so many anchors, one block with BLAS's own threads is faster 
 ROWS, LEAST_ROWS = 256, 16  # more rows leave the cache, fewer starve the products
 BLOCK = 2**21  # entries of a block of whole rows, unless that leaves fewer than 64 rows
 SIDE = 512  # of square tiles
-WIDTH = 4096  # columns that are multiplied, exponentiated and summed at a time
+WIDTH = 4096  # columns at a time
 
 
 class Found(NamedTuple):
@@ -60,7 +60,7 @@ def rows_and_lanes(
     """
     (count, dim), size, itemsize = anchors.shape, len(candidates), anchors.itemsize
     a_row = (matrices * size + dim) * itemsize
-    a_product = min(size, WIDTH) * dim * itemsize if sums else 0
+    a_product = columns_at_a_time(size) * dim * itemsize if sums else 0
     a_sum = size * dim * itemsize if sums else 0
     rows = _rows(count, size)
     least = min(rows, LEAST_ROWS)
@@ -78,7 +78,7 @@ def rows_and_lanes(
 def _rows(count: int, size: int) -> int:
     if count * size <= FEW * FEW:
         return count
-    return min(ROWS, max(64, BLOCK // size), max(64, -(-count // (2 * threads.cores()))))
+    return min(rows_at_a_time(count), max(64, BLOCK // size))
 
 
 class Division(NamedTuple):
@@ -90,14 +90,19 @@ class Division(NamedTuple):
     kept: int  # bytes that are left in the budget for exponentials kept between the sweeps
 
 
-def divide(embeddings: np.ndarray, rows: int, width: int, *, sums: bool, memory: Any) -> Division:
-    """Tiles of at most ``rows`` x ``width`` of the similarities of (N, D) embeddings.
+def divide(embeddings: np.ndarray, *, square: bool, sums: bool, memory: Any) -> Division:
+    """Tiles of the similarities of (N, D) embeddings: strips of rows, or a ``square`` of which few lie in a row.
 
     A lane needs one tile and another for its weights, products of both with embeddings, and sums for all embeddings
     (the first lane's are the result). Where memory is short, tiles shrink first and then the lanes.
     """
     (count, dim), itemsize = embeddings.shape, embeddings.itemsize
-    rows, width = min(rows, count), min(width, count)
+    rows = width = count
+    if count > FEW and square:
+        # large ones spoil the cache, but of few in a row most lie on the diagonal, where nothing is saved
+        rows = width = min(SIDE, max(128, -(-count // 4)), count)
+    elif count > FEW:
+        rows, width = rows_at_a_time(count), columns_at_a_time(count)
     a_sum = count * (dim + 1) * itemsize if sums else count * itemsize
 
     def needed(lanes: int) -> int:
@@ -113,20 +118,20 @@ def divide(embeddings: np.ndarray, rows: int, width: int, *, sums: bool, memory:
     return Division(rows, width, lanes, budget(memory) - needed(lanes))
 
 
-def square_side(count: int) -> int:
-    """The side of a tile where only those on and above the diagonal are made: a few in a row, for little is saved."""
-    return count if count <= FEW else min(SIDE, max(128, -(-count // 4)))
-
-
 def triangle(count: int, side: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the tiles on and above the diagonal."""
     strips = [slice(first, min(first + side, count)) for first in range(0, count, side)]
     return [(here, to) for i, here in enumerate(strips) for to in strips[i:]]
 
 
-def rows_for_the_cores(count: int, most: int) -> int:
-    """Rows of a block of square work: all of them where they are few, else enough blocks to keep the cores busy."""
-    return count if count <= FEW else min(most, max(64, -(-count // (2 * threads.cores()))))
+def rows_at_a_time(count: int) -> int:
+    """Rows of a block: enough blocks to keep the cores busy, each of enough rows for the products."""
+    return min(ROWS, max(64, -(-count // (2 * threads.cores()))))
+
+
+def columns_at_a_time(size: int) -> int:
+    """Columns of a block that are multiplied, exponentiated and summed before the next."""
+    return min(WIDTH, size)
 
 
 # --- exponentials within range

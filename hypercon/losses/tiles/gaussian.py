@@ -22,7 +22,6 @@ from hypercon.losses.tiles.blocks import (
     in_one_place,
     shift,
     smallest_sum,
-    square_side,
     triangle,
 )
 from hypercon.losses.tiles.scratch import scratch
@@ -36,7 +35,7 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
     if not on_sphere:
         z = z - z.mean(axis=0)  # no distance changes, and less cancels in the squares
     (count, dim), dtype = z.shape, z.dtype
-    side, _, lanes, _ = divide(z, square_side(count), square_side(count), sums=gradient, memory=memory)
+    side, _, lanes, _ = divide(z, square=True, sums=gradient, memory=memory)
     tiles = triangle(count, side)
     lanes = min(lanes, len(tiles))
     scaled = z * dtype.type(2 * t)

@@ -17,20 +17,17 @@ import numpy as np
 
 from hypercon import threads
 from hypercon.losses.tiles.blocks import (
-    ROWS,
-    WIDTH,
     Found,
     chance,
     contiguous,
     divide,
     fill_diagonal,
     in_one_place,
-    rows_for_the_cores,
     settle,
     shift,
     smallest_sum,
 )
-from hypercon.losses.tiles.one_way import one_way
+from hypercon.losses.tiles.one_direction import one_way
 from hypercon.losses.tiles.scratch import scratch
 
 
@@ -51,7 +48,7 @@ def both_ways(u: np.ndarray, v: np.ndarray, temperature: Any, *, gradient: bool 
 def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Found | None:
     """Both directions from the same exponentials; None where a sum of them vanishes."""
     (count, dim), dtype = u.shape, u.dtype
-    rows, width, lanes, spare = divide(u, rows_for_the_cores(count, ROWS), WIDTH, sums=gradient, memory=memory)
+    rows, width, lanes, spare = divide(u, square=False, sums=gradient, memory=memory)
     blocks = -(-count // rows)
     kept = min(blocks, spare // (rows * count * dtype.itemsize)) if gradient else 0
     common, inverse = dtype.type(shift(u, v, 1 / tau)), dtype.type(1 / tau)

@@ -25,10 +25,9 @@ from hypercon.losses.tiles.blocks import (
     settle,
     shift,
     smallest_sum,
-    square_side,
     triangle,
 )
-from hypercon.losses.tiles.one_way import one_way
+from hypercon.losses.tiles.one_direction import one_way
 from hypercon.losses.tiles.scratch import scratch
 
 
@@ -49,7 +48,7 @@ def stacked(z: np.ndarray, temperature: Any, *, gradient: bool = True, memory: A
 def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Found | None:
     """From the tiles on and above the diagonal; None where a sum of exponentials vanishes."""
     (count, dim), dtype, half = z.shape, z.dtype, len(z) // 2
-    side, _, lanes, spare = divide(z, square_side(count), square_side(count), sums=gradient, memory=memory)
+    side, _, lanes, spare = divide(z, square=True, sums=gradient, memory=memory)
     tiles = triangle(count, side)
     lanes = min(lanes, len(tiles))
     kept = min(len(tiles), spare // (side * side * dtype.itemsize)) if gradient else 0

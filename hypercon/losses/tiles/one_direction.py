@@ -18,9 +18,9 @@ import numpy as np
 
 from hypercon import threads
 from hypercon.losses.tiles.blocks import (
-    WIDTH,
     Found,
     chance,
+    columns_at_a_time,
     contiguous,
     fill_diagonal,
     in_one_place,
@@ -78,7 +78,7 @@ def one_way(
     common, least = shift(anchors, candidates, 1 / tau), smallest_sum(dtype)
     pushes = gradient and not fixed
     rows, lanes = rows_and_lanes(anchors, candidates, matrices=1 if k is None else 2, sums=pushes, memory=memory)
-    width = min(WIDTH, size)
+    width = columns_at_a_time(size)
     ones = np.ones(width, dtype)
     losses = np.empty(count)
     along = np.empty(count)  # a_i . dL/da_i: what the temperature's derivative is made of
