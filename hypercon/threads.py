@@ -134,8 +134,7 @@ _callers_blas: list[int] = []  # the caller's settings while a run holds BLAS to
 def _one_blas_thread() -> Iterator[None]:
     libraries = _blas_libraries()
     _callers_blas[:] = [library.get_num_threads() for library in libraries]
-    for library in libraries:
-        library.set_num_threads(1)
+    _set_blas([1] * len(libraries))
     try:
         yield
     finally:
@@ -143,9 +142,20 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 def _give_blas_back() -> None:
-    for library, count in zip(_blas_libraries() if _callers_blas else (), _callers_blas, strict=True):
+    if _callers_blas:
+        _set_blas(_callers_blas)
+        _callers_blas.clear()
+
+
+def _set_blas(counts: list[int]) -> None:
+    for library, count in zip(_blas_libraries(), counts, strict=True):
+        # since 3.8, threadpoolctl lets the first thread that sets OpenBLAS alone set it, and ignores all others for as
+        # long as that one lives: from another of the caller's threads nothing would happen here, and after a run here
+        # nothing in the caller's own threads
+        let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+        let_go(force=True)
         library.set_num_threads(count)
-    _callers_blas.clear()
+        let_go(force=True)
 
 
 def _after_fork() -> None:

@@ -110,7 +110,12 @@ def divide(embeddings: np.ndarray, *, square: bool, sums: bool, memory: Any) -> 
         return lanes * a_lane + (lanes - 1) * a_sum
 
     while needed(1) > budget(memory) and max(rows, width) > LEAST_ROWS:
-        rows, width = (rows, -(-width // 2)) if width >= rows else (-(-rows // 2), width)
+        if square:
+            rows = width = -(-width // 2)
+        elif width >= rows:
+            width = -(-width // 2)
+        else:
+            rows = -(-rows // 2)
     check_fits(needed(1), memory, embeddings)
     lanes = threads.lanes(-(-count // rows))
     while lanes > 1 and needed(lanes) > budget(memory):
