@@ -63,6 +63,15 @@ def _as_number(value: Any, name: str, expected: str) -> float:
         raise DtypeError(f"{name} got {shown}, expected {expected}") from None
 
 
+def check_memory(memory: Any) -> Any:
+    """``"auto"``, or a number of bytes."""
+    if isinstance(memory, str):
+        if memory != "auto":
+            raise InputError(f'memory got {memory!r}, expected "auto" or a number of bytes such as 2**28')
+        return memory
+    return check_whole(memory, "memory", least=1, why='a number of bytes such as 2**28, or "auto"')
+
+
 def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int = 2) -> Any:
     """At least ``least`` rows of finite floats, (N, D); with ``directions`` none of them zero."""
     if not isinstance(z, Tensor):
@@ -79,9 +88,12 @@ def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int =
         raise InputError(f"{name} got {data.shape[0]} row(s), expected at least {least}{reason}")
     if data.shape[1] < 1:
         raise InputError(f"{name} got shape {data.shape}, expected at least one dimension a row")
-    finite = xp(data).isfinite(data).all(axis=1)
-    sound = finite & data.astype(bool).any(axis=1) if directions else finite
-    if not read(sound.all()):  # the only time that a good batch makes Python wait for a GPU
+    m = xp(data)
+    squares = m.einsum("ij,ij->i", data, data)
+    usual = m.isfinite(squares) & (squares > 0) if directions else m.isfinite(squares)
+    if not read(usual.all()):  # the only time that a good batch makes Python wait for a GPU
+        finite = m.isfinite(data).all(axis=1)  # a square may overflow or vanish where its root does not
+        sound = finite & data.astype(bool).any(axis=1) if directions else finite
         _refuse_rows(~finite, name, "is not finite: look for a learning rate too large, or a log of 0")
         _refuse_rows(
             ~sound, name, "is all zeros and has no direction: an encoder ending in ReLU does this; end it in a Linear"

@@ -10,6 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hypercon import threads
+from hypercon.errors import InputError
 
 lanes = pytest.mark.parametrize("cores", [1, 2, 5])
 
@@ -102,6 +103,132 @@ if child == 0:
     signal.alarm(20)  # kills a child that waits for ever
     threads.run(lambda i: None, 4)
     os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    answer = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "0"
+
+
+def test_callers_in_several_threads_take_turns_and_each_finds_its_blas_as_it_was(monkeypatch):
+    """Never more busy threads than cores; and neither takes the other's one BLAS thread for the caller's setting."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    busy, most, during = set(), [], []
+
+    def work(i):
+        busy.add((threading.get_ident(), i))
+        most.append(len(busy))
+        during.extend(blas_threads())
+        time.sleep(0.001)
+        busy.discard((threading.get_ident(), i))
+
+    def caller():
+        for _ in range(10):
+            threads.run(work, 4)
+
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        callers = [threading.Thread(target=caller) for _ in range(3)]
+        for thread in callers:
+            thread.start()
+        for thread in callers:
+            thread.join()
+        assert blas_threads() == before
+    assert max(most) <= 2
+    assert set(during) <= {1}
+
+
+def test_after_a_run_any_thread_of_the_caller_can_set_its_blas(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    found = []
+
+    def of_the_callers():
+        with threadpool_limits(1, "blas"):
+            found.extend(blas_threads())
+
+    with threadpool_limits(2, "blas"):
+        pass
+    threads.run(lambda i: None, 2)
+    thread = threading.Thread(target=of_the_callers)
+    thread.start()
+    thread.join()
+    assert set(found) <= {1}
+
+
+def test_a_run_inside_another_s_block_stays_in_its_thread(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    seen = []
+
+    def outer(i):
+        me = threading.get_ident()
+        threads.run(lambda j: seen.append((i, j, threading.get_ident() == me)), 3)
+
+    threads.run(outer, 2)
+    assert sorted(seen) == [(i, j, True) for i in range(2) for j in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"HYPERCON_THREADS": "1"}, 1),
+        ({"HYPERCON_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "2,1"}, 2),
+        ({"OMP_NUM_THREADS": "many"}, None),
+        ({}, None),
+    ],
+)
+def test_the_environment_says_how_many_threads(environment, expected, monkeypatch):
+    for name in ("HYPERCON_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert threads.cores() == (expected or threads._available())
+
+
+def test_what_is_set_at_run_time_goes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("HYPERCON_THREADS", "2")
+    threads.set_threads(1)
+    try:
+        assert threads.cores() == 1
+    finally:
+        threads.set_threads(None)
+    assert threads.cores() == 2
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, True, "2"])
+def test_a_number_of_threads_that_is_none_is_refused(count):
+    with pytest.raises(InputError, match="count got"):
+        threads.set_threads(count)
+
+
+def test_an_environment_that_says_nonsense_is_refused(monkeypatch):
+    monkeypatch.setenv("HYPERCON_THREADS", "all")
+    with pytest.raises(InputError, match="HYPERCON_THREADS got 'all', expected a whole number"):
+        threads.cores()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_child_forked_in_the_middle_of_a_run_has_its_blas_and_may_run(tmp_path):
+    script = """
+import os, signal, threading
+from hypercon import threads
+from threadpoolctl import threadpool_info
+threads.cores = lambda: 2
+before = [library["num_threads"] for library in threadpool_info()]
+running, forked = threading.Event(), threading.Event()
+def work(i):
+    running.set()
+    forked.wait()
+thread = threading.Thread(target=threads.run, args=(work, 2))
+thread.start()
+running.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # kills a child that waits for ever
+    threads.run(lambda i: None, 4)
+    os._exit([library["num_threads"] for library in threadpool_info()] != before)
+forked.set()
+thread.join()
 print(os.waitpid(child, 0)[1])
 """
     answer = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)

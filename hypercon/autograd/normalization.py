@@ -14,14 +14,19 @@ from hypercon.autograd.functions import mean
 from hypercon.backend import Array, xp
 
 
-def _normalize_rule(g: Any, out: Any, x: Any, axis: int, eps: float) -> Any:
+def _normalize_rule(g: Any, out: Any, saved: Any, x: Any, axis: int, eps: float) -> tuple[Any]:
     # the radial part of g is removed: what remains is tangent to the sphere and shrinks with the length of x
+    if saved is not None:
+        dx = out * (_dots(g, out, axis) * -(saved > eps).astype(saved.dtype))
+        dx += g
+        dx /= xp(x).maximum(saved, eps)
+        return (dx,)
     length = ops.norm(x, axis, keepdims=True)
     radial = ops.sum(g * out, axis, keepdims=True) * (length > eps)  # below eps, x is only scaled
-    return (g - out * radial) / ops.maximum(length, eps)
+    return ((g - out * radial) / ops.maximum(length, eps),)
 
 
-@primitive(_normalize_rule)
+@primitive(fused=_normalize_rule)
 def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     """Vectors onto the unit sphere: x / max(norm(x), eps).
 
@@ -45,7 +50,17 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     array([[0.6, 0.8]])
     """
     m = xp(x)
-    return x / m.maximum(m.sqrt(m.sum(x * x, axis=axis, keepdims=True)), eps)
+    length = m.sqrt(_dots(x, x, axis))
+    return x / m.maximum(length, eps), length
+
+
+def _dots(x: Array, y: Array, axis: int) -> Array:
+    """The dot products of the vectors along ``axis``, which stays: without an array of the size of x in between."""
+    m = xp(x)
+    if axis in (-1, len(x.shape) - 1):
+        return m.einsum("...i,...i->...", x, y)[..., None]
+    found = m.einsum("...i,...i->...", m.moveaxis(x, axis, -1), m.moveaxis(y, axis, -1))
+    return m.moveaxis(found[..., None], -1, axis)
 
 
 @composed

@@ -24,7 +24,7 @@ from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.files import atomic
 from hypercon.losses.common import stacked_masks
-from hypercon.losses.hard import hardest
+from hypercon.losses.hard import hardest, how_many
 from hypercon.losses.infonce import Anchors, take_apart
 from hypercon.temperature import check_temperature
 from hypercon.validation import as_array, check_flag, check_labels, check_views
@@ -491,7 +491,7 @@ def _parts(
     """A loss taken apart, and the factor before its gradient by similarities."""
     excluded = itself
     if loss.startswith("hard"):
-        excluded = ~hardest(similarities, positive, k, alpha) & ~positive
+        excluded = ~hardest(similarities, positive, how_many(similarities.shape[1] - 1, k, alpha)) & ~positive
     parts = take_apart(similarities, tau, positive, excluded)
     if loss in ("dcl", "hard_simple"):
         ones = np.ones_like(parts.coupling)
@@ -533,7 +533,7 @@ def _definition(z1: Any, z2: Any, tau: Any, loss: str, *, k: int | None, alpha: 
         own = total(where(positive, across, 0.0), axis=1)
         negatives = where(positive, -math.inf, across / tau)
         if loss.startswith("hard"):
-            kept = hardest(across, positive, k, alpha)
+            kept = hardest(across, positive, how_many(across.shape[1] - 1, k, alpha))
             if loss == "hard_simple":
                 each.append(total(where(kept, across, 0.0), axis=1) / kept.sum(axis=1) - own)
                 continue

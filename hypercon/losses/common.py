@@ -7,6 +7,7 @@ from typing import Any
 from hypercon.autograd import Tensor, concatenate, normalize, reshape, where
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
+from hypercon.autograd.recording import is_recording
 from hypercon.backend import Array, read, xp
 from hypercon.validation import check_flag, check_views
 
@@ -45,6 +46,16 @@ def column(temperature: Any) -> Any:
 def for_both_views(temperature: Any) -> Any:
     """The temperature of 2N stacked anchors from that of N instances."""
     return concatenate([temperature, temperature]) if getattr(raw(temperature), "ndim", 0) else temperature
+
+
+def wants_gradient(*inputs: Any) -> bool:
+    """Whether a derivative by one of the inputs may be asked for later."""
+    return is_recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+
+def times(g: Any, parts: Any) -> tuple[Any, ...]:
+    """The gradients that a forward left behind, times the cotangent: mostly 1, and then they are taken as they are."""
+    return tuple(parts) if g == 1 else tuple(None if part is None else part * g for part in parts)
 
 
 def plain(value: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypercon.autograd import logsumexp, matmul, mean, norm, transpose, where
+from hypercon.autograd import logsumexp, matmul, mean, norm, primitive, reshape, softmax, transpose, where
 from hypercon.autograd import normalize as onto_sphere
 from hypercon.autograd import sum as total
-from hypercon.losses.common import one_hot, plain, views
-from hypercon.validation import check_embeddings, check_flag, check_positive
+from hypercon.losses import tiles
+from hypercon.losses.common import one_hot, plain, times, views, wants_gradient
+from hypercon.validation import check_embeddings, check_flag, check_memory, check_positive
 
 
 def alignment_loss(z1: Any, z2: Any, *, alpha: float = 2.0, normalize: bool = True) -> Any:
@@ -48,7 +49,7 @@ def alignment_loss(z1: Any, z2: Any, *, alpha: float = 2.0, normalize: bool = Tr
     return plain(mean(total(offset * offset, axis=1) if alpha == 2 else norm(offset, axis=1) ** alpha))
 
 
-def uniformity_loss(z: Any, *, t: float = 2.0, normalize: bool = True) -> Any:
+def uniformity_loss(z: Any, *, t: float = 2.0, normalize: bool = True, memory: Any = "auto") -> Any:
     """The logarithm of the mean Gaussian potential of all pairs: the lower, the more evenly the points are spread.
 
     ``log mean_{i != j} exp(-t |z_i - z_j|^2)`` (Wang & Isola 2020, section 4.1.2), as a stable log-mean-exp. Pairs of
@@ -61,6 +62,8 @@ def uniformity_loss(z: Any, *, t: float = 2.0, normalize: bool = True) -> Any:
         The kernel's sharpness, positive.
     normalize : bool, default True
         Put rows onto the unit sphere first. Without, distances may have any size and the loss any negative value.
+    memory : "auto" or int, default "auto"
+        Bytes of working memory, as in `hypercon.info_nce`.
 
     Returns
     -------
@@ -79,17 +82,41 @@ def uniformity_loss(z: Any, *, t: float = 2.0, normalize: bool = True) -> Any:
     >>> round(uniformity_loss(square), 4)
     -4.3963
     """
-    t, on_sphere = check_positive(t, "t"), check_flag(normalize, "normalize")
+    t, on_sphere, memory = check_positive(t, "t"), check_flag(normalize, "normalize"), check_memory(memory)
     z = check_embeddings(z, "z", directions=on_sphere)
-    count = z.shape[0]
+    z = onto_sphere(z) if on_sphere else z
+    return plain(_uniformity(z, t=t, on_sphere=on_sphere, gradient=wants_gradient(z), memory=memory))
+
+
+def _uniformity_rule(
+    g: Any, out: Any, saved: Any, z: Any, *, t: float, on_sphere: bool, **division: Any
+) -> tuple[Any, ...]:
+    if saved is not None:
+        return times(g, saved)
+    weights = softmax(reshape(_exponents(z, t, on_sphere), (1, -1)), axis=1)
+    weights = reshape(weights, (z.shape[0], z.shape[0])) * g
     if on_sphere:
-        z = onto_sphere(z)
-        exponents = 2 * t * (matmul(z, transpose(z)) - 1)  # -t |x - y|^2 = 2t (s - 1) on the sphere
+        return (4 * t * matmul(weights, z),)
+    return (4 * t * (matmul(weights, z) - total(weights, axis=1, keepdims=True) * z),)
+
+
+@primitive(fused=_uniformity_rule)
+def _uniformity(z: Any, *, t: float, on_sphere: bool, gradient: bool = True, memory: Any = "auto") -> tuple[Any, Any]:
+    if tiles.serve(z):
+        found = tiles.potential(z, t, on_sphere=on_sphere, gradient=gradient, memory=memory)
+        return z.dtype.type(found.loss), (found.by_anchors,)
+    count = z.shape[0]
+    return logsumexp(_exponents(z, t, on_sphere)) - math.log(count * (count - 1)), None
+
+
+def _exponents(z: Any, t: float, on_sphere: bool) -> Any:
+    """-t |z_i - z_j|^2 for all pairs, (N, N), and -inf for an embedding with itself."""
+    if on_sphere:
+        exponents = 2 * t * (matmul(z, transpose(z)) - 1)  # |x - y|^2 = 2 - 2s there
     else:
         squares = total(z * z, axis=1, keepdims=True)
         exponents = -t * (squares + transpose(squares) - 2 * matmul(z, transpose(z)))
-    pairs = where(one_hot(count, exponents), -math.inf, exponents)
-    return plain(logsumexp(pairs) - math.log(count * (count - 1)))
+    return where(one_hot(z.shape[0], exponents), -math.inf, exponents)
 
 
 def align_uniform(

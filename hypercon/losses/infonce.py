@@ -12,7 +12,7 @@ What this file computes, forward and backward, are the two factors of its gradie
 
 The loss itself is softplus of the same argument, so nothing cancels when the positive wins by far.
 
-On the CPU the fused primitives leave the arithmetic to tiles.py, which never holds the N x N similarities. A GPU takes
+On the CPU the fused primitives leave the arithmetic to tiles/, which never holds the N x N similarities. A GPU takes
 the formulas as they stand here, and so do the rules when they are recorded for a further derivative.
 """
 
@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from hypercon.autograd import (
     concatenate,
@@ -41,9 +39,18 @@ from hypercon.autograd.ops import raw
 from hypercon.backend import Array, xp
 from hypercon.errors import InputError
 from hypercon.losses import tiles
-from hypercon.losses.common import column, for_both_views, one_hot, plain, stacked_masks, views
+from hypercon.losses.common import (
+    column,
+    for_both_views,
+    one_hot,
+    plain,
+    stacked_masks,
+    times,
+    views,
+    wants_gradient,
+)
 from hypercon.temperature import check_temperature, check_temperatures
-from hypercon.validation import check_flag, check_whole
+from hypercon.validation import check_flag, check_memory, check_whole
 
 NAMES = ("info_nce", "nt_xent")
 
@@ -76,74 +83,116 @@ def slope(anchors: Anchors, positive: Array, temperature: Any) -> Any:
     return anchors.coupling * (anchors.hardness - positive) / column(temperature)
 
 
-# --- the two losses as fused primitives
-
-
-def _by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
+def by_temperature(ds: Any, similarities: Any, temperature: Any) -> Any:
     """The derivative by tau, of its shape: the loss depends on s / tau alone, so it is that of a row's similarities
     growing together."""
     by_row = -total(ds * similarities, axis=1) / temperature
     return by_row if getattr(raw(temperature), "ndim", 0) else total(by_row)
 
 
+# --- the losses as fused primitives
+
+
 def _info_nce_rule(
-    g: Any, out: Any, saved: Any, u: Any, v: Any, temperature: Any, *, symmetric: bool
-) -> tuple[Any, Any, Any]:
+    g: Any, out: Any, saved: Any, u: Any, v: Any, temperature: Any, *, symmetric: bool, **division: Any
+) -> tuple[Any, ...]:
     if saved is not None:
-        return saved[0] * g, saved[1] * g, saved[2] * g
+        return times(g, saved)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
     ds = slope(take_apart(similarities, temperature, positive, None), positive, temperature) * (g / u.shape[0])
-    by_temperature = _by_temperature(ds, similarities, temperature)
+    by_tau = by_temperature(ds, similarities, temperature)
     if symmetric:
         turned = transpose(similarities)
         back = slope(take_apart(turned, temperature, positive, None), positive, temperature) * (g / u.shape[0])
+        by_tau = (by_tau + by_temperature(back, turned, temperature)) / 2
         ds = (ds + transpose(back)) / 2
-        by_temperature = (by_temperature + _by_temperature(back, turned, temperature)) / 2
-    return matmul(ds, v), matmul(transpose(ds), u), by_temperature
+    return matmul(ds, v), matmul(transpose(ds), u), by_tau
 
 
 @primitive(fused=_info_nce_rule)
-def _info_nce(u: Any, v: Any, temperature: Any, *, symmetric: bool) -> tuple[Any, Any]:
-    if xp(u) is np and not np.ndim(temperature):
-        there = tiles.one_way(u, v, temperature)
-        if not symmetric:
-            return u.dtype.type(there.loss), there[1:]
-        back = tiles.one_way(v, u, temperature)
-        return u.dtype.type((there.loss + back.loss) / 2), (
-            (there.by_anchors + back.by_candidates) / 2,
-            (there.by_candidates + back.by_anchors) / 2,
-            (there.by_temperature + back.by_temperature) / 2,
-        )
+def _info_nce(
+    u: Any, v: Any, temperature: Any, *, symmetric: bool, gradient: bool = True, memory: Any = "auto"
+) -> tuple[Any, Any]:
+    if tiles.serve(u):
+        search = tiles.both_ways if symmetric else tiles.one_way
+        found = search(u, v, temperature, gradient=gradient, memory=memory)
+        return u.dtype.type(found.loss), found[1:4]
     similarities = u @ v.T
     positive = one_hot(u.shape[0], similarities)
     ways = [similarities, similarities.T] if symmetric else [similarities]
     return sum(take_apart(s, temperature, positive, None).loss.mean() for s in ways) / len(ways), None
 
 
-def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any) -> tuple[Any, Any]:
+def _nt_xent_rule(g: Any, out: Any, saved: Any, z: Any, temperature: Any, **division: Any) -> tuple[Any, ...]:
     if saved is not None:
-        return saved[0] * g, saved[1] * g
+        return times(g, saved)
     similarities = matmul(z, transpose(z))
     positive, itself = stacked_masks(z.shape[0] // 2, similarities)
     ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
     # every embedding is an anchor and a candidate: both roles pull on it
-    return matmul(ds + transpose(ds), z), _by_temperature(ds, similarities, temperature)
+    return matmul(ds + transpose(ds), z), by_temperature(ds, similarities, temperature)
 
 
 @primitive(fused=_nt_xent_rule)
-def _nt_xent(z: Any, temperature: Any) -> tuple[Any, Any]:
-    if xp(z) is np and not np.ndim(temperature):
-        found = tiles.one_way(z, z, temperature, shift=z.shape[0] // 2, not_itself=True)
-        return z.dtype.type(found.loss), (found.by_anchors + found.by_candidates, found.by_temperature)
+def _nt_xent(z: Any, temperature: Any, *, gradient: bool = True, memory: Any = "auto") -> tuple[Any, Any]:
+    if tiles.serve(z):
+        found = tiles.stacked(z, temperature, gradient=gradient, memory=memory)
+        return z.dtype.type(found.loss), (found.by_anchors, found.by_temperature)
     similarities = z @ z.T
-    return take_apart(similarities, temperature, *stacked_masks(z.shape[0] // 2, similarities)).loss.mean(), None
+    masks = stacked_masks(z.shape[0] // 2, similarities)
+    return take_apart(similarities, temperature, *masks).loss.mean(), None
+
+
+def _beside_rule(
+    g: Any, out: Any, saved: Any, anchors: Any, positives: Any, keys: Any, temperature: Any, **division: Any
+) -> tuple[Any, ...]:
+    if saved is not None:
+        return times(g, saved)
+    logits, positive = _positive_first(anchors, positives, keys)
+    ds = slope(take_apart(logits, temperature, positive, None), positive, temperature) * (g / anchors.shape[0])
+    by_positive, by_keys = ds[:, :1], ds[:, 1:]
+    return (
+        by_positive * positives + matmul(by_keys, keys),
+        by_positive * anchors,
+        matmul(transpose(by_keys), anchors),
+        by_temperature(ds, logits, temperature),
+    )
+
+
+@primitive(fused=_beside_rule)
+def info_nce_beside(
+    anchors: Any, positives: Any, keys: Any, temperature: Any, *, gradient: bool, fixed: bool, memory: Any = "auto"
+) -> tuple[Any, Any]:
+    """InfoNCE of anchors whose positives stand apart from the negatives: row i of ``positives``, and all ``keys``.
+
+    For losses with a queue (He et al. 2020, eq. 1): (A, D), (A, D) and (K, D), already on the sphere. ``gradient`` says
+    whether one may be asked for, ``fixed`` that none will be by the keys.
+    """
+    if tiles.serve(anchors):
+        found = tiles.one_way(
+            anchors, keys, temperature, positives=positives, gradient=gradient, fixed=fixed, memory=memory
+        )
+        saved = found.by_anchors, found.by_positives, found.by_candidates, found.by_temperature
+        return anchors.dtype.type(found.loss), saved
+    logits, positive = _positive_first(anchors, positives, keys)
+    return take_apart(logits, temperature, positive, None).loss.mean(), None
+
+
+def _positive_first(anchors: Any, positives: Any, keys: Any) -> tuple[Any, Array]:
+    """The similarities of an anchor with its positive and then with all keys, (A, 1 + K), and where the positive is."""
+    own = total(anchors * positives, axis=1, keepdims=True)
+    logits = concatenate([own, matmul(anchors, transpose(keys))], axis=1)
+    m = xp(raw(logits))
+    return logits, m.broadcast_to(m.arange(logits.shape[1]) == 0, logits.shape)
 
 
 # --- what users call
 
 
-def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, normalize: bool = True) -> Any:
+def info_nce(
+    z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, normalize: bool = True, memory: Any = "auto"
+) -> Any:
     """InfoNCE between two views of a batch: row i of ``z1`` looks for row i of ``z2`` among all rows of ``z2``.
 
     ``mean_i -log( exp(s_ii / tau) / sum_j exp(s_ij / tau) )`` (Wang & Liu 2021, eq. 1; van den Oord et al. 2018, eq.
@@ -160,6 +209,9 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
         The mean of both directions, as CLIP takes it.
     normalize : bool, default True
         Put rows onto the unit sphere first. False takes plain dot products.
+    memory : "auto" or int, default "auto"
+        Bytes of working memory on the CPU, beside embeddings and gradients. It decides how many similarities are held
+        at a time, never what the result is. "auto" is 256 MiB, and 64 MiB more for each core beyond four.
 
     Returns
     -------
@@ -169,7 +221,8 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     Raises
     ------
     InputError
-        The shapes differ or are not (N, D) with N >= 2, a row is zero or not finite, the temperature is not positive.
+        The shapes differ or are not (N, D) with N >= 2, a row is zero or not finite, the temperature is not positive,
+        the memory is no number of bytes or does not suffice for the smallest blocks of this batch.
     DtypeError
         An input is not made of real numbers.
 
@@ -187,10 +240,11 @@ def info_nce(z1: Any, z2: Any, *, temperature: Any, symmetric: bool = False, nor
     """
     u, v = views(z1, z2, normalize)
     tau = check_temperatures(temperature, u)
-    return plain(_info_nce(u, v, tau, symmetric=check_flag(symmetric, "symmetric")))
+    symmetric, memory = check_flag(symmetric, "symmetric"), check_memory(memory)
+    return plain(_info_nce(u, v, tau, symmetric=symmetric, gradient=wants_gradient(u, v, tau), memory=memory))
 
 
-def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> Any:
+def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True, memory: Any = "auto") -> Any:
     """NT-Xent, SimCLR's loss: both views stacked, each of the 2N embeddings looks for its partner among the 2N - 1
     others.
 
@@ -206,6 +260,9 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> An
         `hypercon.LearnedTemperature` and `hypercon.CosineTemperature`.
     normalize : bool, default True
         Put rows onto the unit sphere first. False takes plain dot products.
+    memory : "auto" or int, default "auto"
+        Bytes of working memory on the CPU, beside embeddings and gradients. It decides how many similarities are held
+        at a time, never what the result is. "auto" is 256 MiB, and 64 MiB more for each core beyond four.
 
     Returns
     -------
@@ -225,7 +282,9 @@ def nt_xent(z1: Any, z2: Any, *, temperature: Any, normalize: bool = True) -> An
     0.9048
     """
     u, v = views(z1, z2, normalize)
-    return plain(_nt_xent(concatenate([u, v]), for_both_views(check_temperatures(temperature, u))))
+    tau, memory = for_both_views(check_temperatures(temperature, u)), check_memory(memory)
+    z = concatenate([u, v])
+    return plain(_nt_xent(z, tau, gradient=wants_gradient(z, tau), memory=memory))
 
 
 def from_definition(z1: Any, z2: Any, *, temperature: Any, loss: str = "info_nce", normalize: bool = True) -> Any:

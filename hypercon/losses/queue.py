@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import logsumexp, matmul, mean, softplus, transpose
 from hypercon.autograd import normalize as onto_sphere
-from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.backend import Array, device_of, to_device, to_host
 from hypercon.errors import InputError
-from hypercon.losses.common import column, plain
+from hypercon.losses.common import plain, wants_gradient
+from hypercon.losses.infonce import info_nce_beside
 from hypercon.temperature import check_temperatures
-from hypercon.validation import check_embeddings, check_flag, check_generator, check_whole
+from hypercon.validation import check_embeddings, check_flag, check_generator, check_memory, check_whole
 
 
 class Queue:
@@ -105,7 +104,9 @@ class Queue:
         self._next = int(state["next"])
 
 
-def queue_info_nce(z1: Any, z2: Any, queue: Any, *, temperature: Any, normalize: bool = True) -> Any:
+def queue_info_nce(
+    z1: Any, z2: Any, queue: Any, *, temperature: Any, normalize: bool = True, memory: Any = "auto"
+) -> Any:
     """InfoNCE with the keys of a queue as negatives, MoCo's loss: row i of ``z1`` looks for row i of ``z2`` among the
     queue.
 
@@ -126,6 +127,8 @@ def queue_info_nce(z1: Any, z2: Any, queue: Any, *, temperature: Any, normalize:
         tau > 0; a vector has one for each query. The paper takes 0.07.
     normalize : bool, default True
         Put queries and keys onto the unit sphere first; the keys of a `Queue` are there already.
+    memory : "auto" or int, default "auto"
+        As `hypercon.info_nce`.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def queue_info_nce(z1: Any, z2: Any, queue: Any, *, temperature: Any, normalize:
         raise InputError(f"queue got {negatives.shape[1]} dimensions, expected {u.shape[1]}, those of z1")
     if on_sphere:
         u, positives, negatives = onto_sphere(u), onto_sphere(positives), onto_sphere(negatives)
-    tau = check_temperatures(temperature, u)
-    logits = matmul(u, transpose(raw(negatives))) / column(tau)
-    lead = logsumexp(logits, axis=1) - total(u * raw(positives), axis=1) / tau
-    return plain(mean(softplus(lead)))
+    tau, memory = check_temperatures(temperature, u), check_memory(memory)
+    positives, negatives = raw(positives), raw(negatives)
+    gradient = wants_gradient(u, tau)
+    return plain(info_nce_beside(u, positives, negatives, tau, gradient=gradient, fixed=True, memory=memory))

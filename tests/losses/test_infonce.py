@@ -208,7 +208,7 @@ def test_gradcheck_catches_transposed_similarities(symmetric, monkeypatch):
 
 
 def test_gradcheck_catches_embeddings_that_are_anchors_but_no_candidates(monkeypatch):
-    def anchors_twice(g, out, saved, z, temperature):
+    def anchors_twice(g, out, saved, z, temperature, **division):
         similarities = hc.matmul(z, hc.transpose(z))
         positive, itself = stacked_masks(z.shape[0] // 2, similarities)
         ds = slope(take_apart(similarities, temperature, positive, itself), positive, temperature) * (g / z.shape[0])
