@@ -106,5 +106,5 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
             by_z -= z * sums.sum(axis=0)[:, None]
     if gradient:
         by_z *= dtype.type(4 * t / total)
-    loss = math.log(total) + float(common) - math.log(count * (count - 1)) - (2 * t if on_sphere else 0)
+    loss = math.log(total / (count * (count - 1))) + float(common) - (2 * t if on_sphere else 0)
     return Found(loss, by_z)
