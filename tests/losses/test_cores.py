@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import hypercon as hc
 from hypercon import threads
-from hypercon.losses import tiles
+from hypercon.losses.tiles import blocks
 
 COUNT = 1024  # more than one block
 LOSSES = {"one way": hc.info_nce, "symmetric": partial(hc.info_nce, symmetric=True), "nt_xent": hc.nt_xent}
@@ -41,7 +41,7 @@ def blas_threads():
 
 
 def test_the_batch_is_large_enough_to_be_spread():
-    assert tiles.FEW < COUNT
+    assert blocks.FEW < COUNT
 
 
 @losses
