@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hypercon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_dilemma(commands)
+    _add_explain(commands)
     _add_reproduce(commands)
     _add_bench(commands)
     _add_config(commands)
@@ -166,6 +167,61 @@ def _dilemma(arguments: argparse.Namespace) -> int:
             + (f"kept: {', '.join(kept)}; the same command goes on from there" if kept else "nothing finished yet")
         )
         return INTERRUPTED
+    return 0
+
+
+# --- hypercon explain
+
+_EXPLAIN = """\
+Lay a trained encoder's loss open on held-out images, as a page with a temperature to move.
+
+The page shows every negative of an image at its similarity and the share of the push that it receives, and needs no
+network. Data, loss and temperature are those that the encoder was trained with, unless others are given.
+"""
+
+_EXPLAIN_EXAMPLES = """\
+examples:
+  hypercon dilemma --quick && hypercon explain runs/dilemma/encoder-tau-0.07.npz
+  hypercon explain runs/dilemma/encoder-tau-1.npz --index 12 --temperature 0.2 --out page.html
+"""
+
+
+def _add_explain(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="a page that shows what the loss of a trained encoder does to an image",
+        description=_EXPLAIN,
+        epilog=_EXPLAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_explain, name="explain")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="an encoder, such as hypercon dilemma leaves")
+    parser.add_argument("--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images")
+    parser.add_argument("--index", type=_whole, default=0, metavar="I", help="which held-out image (default: 0)")
+    parser.add_argument("--temperature", type=_number, metavar="TAU", help="where the page starts")
+    parser.add_argument("--loss", help="info_nce, nt_xent or dcl")
+    parser.add_argument("--count", type=_whole, default=256, metavar="N", help="images in the batch (default: 256)")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the views (default: 0)")
+    parser.add_argument(
+        "--out", default="explanation.html", metavar="FILE", help="the page (default: explanation.html)"
+    )
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from hypercon.experiments.explaining import explain_checkpoint
+
+    found = explain_checkpoint(
+        arguments.checkpoint,
+        arguments.out,
+        data=arguments.data,
+        index=arguments.index,
+        temperature=arguments.temperature,
+        loss=arguments.loss,
+        count=arguments.count,
+        seed=arguments.seed,
+    )
+    print(found)
+    print(f"\nwritten to {arguments.out}")
     return 0
 
 
