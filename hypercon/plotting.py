@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,6 +29,9 @@ CLASS_COLOURS = (
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "o", "s", "^", "D", "v")
 POSITIVE, SAME, OTHER = "#117733", "#0072B2", "#D55E00"
 INK, FAINT = "#222222", "#B8B8B8"
+_MOST_CLASSES = len(CLASS_COLOURS)
+_LEAST_SHARE = 1e-8  # of the push; below lies what no training feels
+_MOST_LINES = 5  # in a panel; more could not be told apart
 
 
 def dilemma_figure(runs: Sequence[Run], classes: Sequence[str] | None, data: str) -> Figure:
@@ -45,78 +48,110 @@ def dilemma_figure(runs: Sequence[Run], classes: Sequence[str] | None, data: str
     Returns
     -------
     matplotlib.figure.Figure
-        1600 pixels wide for up to three temperatures, 533 more for each further one.
+        1600 pixels wide for up to three temperatures, 2000 for up to five, 360 more for each further one.
     """
     runs = sorted(runs, key=lambda run: run.temperature)
-    columns = max(3, len(runs))
-    width, height = 16 / 3 * columns, 17.4
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
-    rows = figure.add_gridspec(
-        4,
-        1,
-        height_ratios=(0.8, 0.8, 0.8, 1.0),
-        hspace=0.36,
-        left=0.8 / width,
-        right=1 - 0.3 / width,
-        top=0.89,
-        bottom=0.05,
-    )
-    above = [rows[i].subgridspec(1, len(runs), wspace=wspace) for i, wspace in enumerate((0.04, 0.1, 0.2))]
-    views = [
-        [figure.add_subplot(grid[0, i], projection=projection) for i in range(len(runs))]
-        for grid, projection in zip(above, ("hammer", None, None), strict=True)
-    ]
-    for run, sphere, similarities, hardness in zip(runs, *views, strict=True):
-        _draw_sphere(sphere, run)
-        _draw_similarities(similarities, run)
-        _draw_hardness(hardness, run)
-    for ax in views[2]:  # one scale for all temperatures, so that heights can be compared
-        ax.set_ylim(min(other.get_ylim()[0] for other in views[2]), 1)
-    views[1][0].set_ylabel("share of pairs")
-    views[2][0].set_ylabel("mean share of the push")
-    below = rows[3].subgridspec(1, 3, wspace=0.22)
-    labelled = runs[0].record["tolerance"] is not None
-    for i, draw in enumerate(_SUMMARIES[labelled]):
-        draw(figure.add_subplot(below[0, i]), runs)
-    if runs[0].labels is not None and classes is not None:
-        _add_class_legend(figure, views[0][0], classes, y=1 - 1.2 / height)
-    figure.suptitle(
-        f"What the temperature does to an embedding ({data}, held-out images)",
-        fontsize=20,
-        color=INK,
-        y=1 - 0.35 / height,
-    )
-    figure.text(0.5, 1 - 0.85 / height, _SPHERE_CAPTION, ha="center", va="center", fontsize=12.5, color=INK)
-    return figure
+    column = min(16 / 3, max(3.6, 20 / len(runs)))  # inches, as everything here
+    coloured = runs[0].labels is not None and runs[0].labels.max() < _MOST_CLASSES
+    legend = coloured and classes is not None
+    page = _Page(width=max(16.0, column * len(runs)), height=(14.2 if legend else 13.85) + column / 2)
+    page.write(0.35, f"What the temperature does to an embedding: {_shortened(data, 50)}", size=20)
+    page.write(0.85, f"{len(runs[0].z):,} held-out images. {_LETTERS}", size=12.5)
+    page.write(1.13, _PROJECTION + ("" if coloured or runs[0].labels is None else _TOO_MANY), size=12.5)
+
+    top = 2.15 if legend else 1.8
+    spheres = page.row(len(runs), top=top, height=column / 2 - 0.25, gap=0.15, projection="hammer")
+    below = top + column / 2
+    similarities = page.row(len(runs), top=below + 0.75, height=2.1, gap=0.5)
+    hardness = page.row(len(runs), top=below + 4.15, height=2.1, gap=0.5)
+    for run, *axes in zip(runs, spheres, similarities, hardness, strict=True):
+        _draw_sphere(axes[0], run)
+        _draw_similarities(axes[1], run)
+        _draw_hardness(axes[2], run)
+    if legend and classes is not None:
+        _add_class_legend(page, spheres[0], classes, y=1.52)
+    handles, labels = similarities[0].get_legend_handles_labels()
+    page.legend(handles, labels, y=below + 0.55)
+    least = max(_LEAST_SHARE, min(ax.get_ylim()[0] for ax in hardness))
+    for ax in hardness:  # one scale for all temperatures, so that heights can be compared
+        ax.set_ylim(least, 1)
+        ax.tick_params(labelleft=ax is hardness[0])
+    similarities[0].set_ylabel("pairs (peaks set to 1)")
+    hardness[0].set_ylabel("mean share of the push")
+    summaries = _SUMMARIES[runs[0].record["tolerance"] is not None]
+    for ax, draw in zip(page.row(3, top=below + 7.55, height=2.3, gap=0.8), summaries, strict=True):
+        draw(ax, runs)
+    return page.figure
 
 
-_SPHERE_CAPTION = (
-    "Top: the embedding as seen from the middle of the sphere, along its three directions of largest spread, "
-    "as a world map (Hammer, equal area)"
+_LETTERS = (
+    "z: the embedding on the sphere, which the loss sees. h: the features before the projection head, "
+    "which a classifier would take."
 )
-_MOST_CLASSES = len(CLASS_COLOURS)
+_PROJECTION = (
+    "Top: z seen from the middle of the sphere, along its three directions of largest spread, "
+    "as a world map (Hammer, equal area)."
+)
+_TOO_MANY = f" Classes are not coloured: there are more than {_MOST_CLASSES}."
+
+
+class _Page:
+    """A figure laid out in inches from its top, so that nothing moves when columns are added."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+
+    def row(self, count: int, *, top: float, height: float, gap: float, projection: str | None = None) -> list[Axes]:
+        """So many axes side by side over the whole width, or centred in columns of a third of it where they are few."""
+        left, right = 0.8, 0.3
+        cell = (self.width - left - right) / max(3, count)
+        left += (self.width - left - right - cell * count) / 2
+        return [
+            self.figure.add_axes(
+                (
+                    (left + i * cell) / self.width,
+                    1 - (top + height) / self.height,
+                    (cell - gap) / self.width,
+                    height / self.height,
+                ),
+                projection=projection,
+            )
+            for i in range(count)
+        ]
+
+    def write(self, y: float, text: str, *, size: float) -> None:
+        """A centred line."""
+        self.figure.text(0.5, 1 - y / self.height, text, ha="center", va="center", fontsize=size, color=INK)
+
+    def legend(self, handles: Sequence[Any], labels: Sequence[str], y: float, **options: Any) -> None:
+        """A centred legend in one row, or as many as ``ncols`` makes."""
+        options = {"ncols": len(labels), "fontsize": 12.5, "columnspacing": 1.4, "handletextpad": 0.4} | options
+        place = (0.5, 1 - y / self.height)
+        self.figure.legend(handles, labels, loc="center", bbox_to_anchor=place, frameon=False, **options)
 
 
 def _draw_sphere(ax: Axes, run: Run) -> None:
     """Every held-out embedding's direction in the three leading principal axes."""
     longitude, latitude, share = _world_map(run.z)
+    size = float(np.clip(26_000 / len(run.z), 8, 40)) * (ax.get_window_extent().width / 500) ** 2
     if run.labels is None or run.labels.max() >= _MOST_CLASSES:
-        ax.scatter(longitude, latitude, s=9, color=SAME, alpha=0.7, linewidths=0)
+        ax.scatter(longitude, latitude, s=size, color=SAME, alpha=0.6, linewidths=0)
     else:
         for number, (colour, marker) in enumerate(zip(CLASS_COLOURS, CLASS_MARKERS, strict=True)):
             own = run.labels == number
-            ax.scatter(longitude[own], latitude[own], s=13, color=colour, marker=marker, alpha=0.8, linewidths=0)
+            ax.scatter(longitude[own], latitude[own], s=size, color=colour, marker=marker, alpha=0.8, linewidths=0)
     ax.grid(color=FAINT, linewidth=0.5)
     ax.set_xticklabels([])
     ax.set_yticklabels([])
-    ax.set_title(f"temperature {run.temperature:g}", fontsize=17, color=INK, pad=12, weight="bold")
+    ax.set_title(f"temperature {run.temperature:g}", fontsize=17, color=INK, pad=10, weight="bold")
     ax.text(
         0.5,
-        -0.09,
-        f"the three directions hold {share:.0%} of the spread",
+        -0.1,
+        f"{share:.0%} of the spread is shown",
         transform=ax.transAxes,
         ha="center",
-        fontsize=11.5,
+        fontsize=11,
         color=INK,
     )
 
@@ -132,28 +167,33 @@ def _world_map(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _draw_similarities(ax: Axes, run: Run) -> None:
-    """How similar positives, same-class pairs and other-class pairs are."""
+    """How similar positives, same-class pairs and other-class pairs are.
+
+    Each histogram reaches the same height: at a high temperature that of the positives is so narrow that no other could
+    be seen beside it.
+    """
     pairs = run.z @ run.z.T
     upper = np.triu(np.ones(pairs.shape, dtype=bool), 1)
     groups = [("the two views of an image", run.positives, POSITIVE, "-")]
     if run.labels is None:
-        groups.append(("other images", pairs[upper], OTHER, "--"))
+        groups.append(("two images", pairs[upper], OTHER, "--"))
     else:
         same = run.labels[:, None] == run.labels[None, :]
         groups += [
-            ("images of one class", pairs[upper & same], SAME, "-."),
+            ("two images of one class", pairs[upper & same], SAME, "-."),
             ("images of two classes", pairs[upper & ~same], OTHER, "--"),
         ]
     edges = np.linspace(-1, 1, 81)
     for label, values, colour, style in groups:
         if len(values):
-            heights, _ = np.histogram(values, bins=edges, density=True)
+            heights, _ = np.histogram(values, bins=edges)
+            heights = heights / heights.max()
             ax.stairs(heights, edges, fill=True, color=colour, alpha=0.22)
             ax.stairs(heights, edges, color=colour, linewidth=1.8, linestyle=style, label=label)
-            ax.axvline(float(values.mean()), color=colour, linewidth=1.1, linestyle=":")
-    ax.set(xlim=(-0.8, 1.0), xlabel="similarity (dotted: the means)", yticks=[])
+            ax.axvline(float(values.mean()), color=colour, linewidth=1.3, linestyle=":")
+    ax.set(xlim=(-1.0, 1.0), ylim=(0, 1.05), xlabel="similarity (dotted: the means)", yticks=[])
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
     _finish(ax)
-    ax.legend(edgecolor="none", framealpha=0.85, fontsize=11, loc="upper left")
 
 
 def _draw_hardness(ax: Axes, run: Run) -> None:
@@ -163,36 +203,37 @@ def _draw_hardness(ax: Axes, run: Run) -> None:
     rank = np.arange(1, negatives + 1)
     ax.plot(rank, weights[:, :negatives].mean(axis=0), color=SAME, linewidth=2.4)
     ax.axhline(1 / negatives, color=INK, linewidth=1.1, linestyle=":")
-    ax.text(negatives, 1.15 / negatives, "equal shares", ha="right", va="bottom", fontsize=11, color=INK)
-    ax.set(xscale="log", yscale="log", xlim=(1, negatives), xlabel="k-th hardest negative")
+    # the hardest never have less than an equal share, so below its line is room
+    ax.text(1.15, 0.75 / negatives, "equal shares", ha="left", va="top", fontsize=11, color=INK)
+    ax.set(xscale="log", yscale="log", xlim=(1, max(2, negatives)), xlabel="k-th hardest negative")
     note = f"effective negatives: {run.explanation.effective_negatives.mean():.0f} of {negatives}"
     if run.explanation.false_negative_share is not None:
-        note += f"\n{run.explanation.false_negative_share.mean():.0%} of the push hits the own class"
-    ax.text(0.03, 0.05, note, transform=ax.transAxes, fontsize=12, color=INK, va="bottom")
+        note = f"{run.explanation.false_negative_share.mean():.0%} of the push is on the own class\n{note}"
+    ax.set_title(note, fontsize=12, color=INK, loc="left")
     _finish(ax)
 
 
 def _draw_uniformity(ax: Axes, runs: Sequence[Run]) -> None:
     """Uniformity over the temperature, a line for each sharpness t, with what a uniform distribution reaches."""
-    sharpnesses = sorted(runs[0].record["uniformity"], key=float)
-    for t, (colour, marker) in zip(sharpnesses, _series(len(sharpnesses)), strict=True):
+    names = sorted(runs[0].record["uniformity"], key=float)
+    names = [names[i] for i in _spread(len(names), names.index("2"))]
+    for t, style in zip(names, _ramp(len(names)), strict=True):
         values = [run.record["uniformity"][t] for run in runs]
-        most = runs[0].record["uniformity_limit"][t]
-        _line(ax, runs, values, f"t = {t} (at most {most:.2f})", colour, marker)
-    ax.set_title("uniformity: evenly spread over the sphere", fontsize=13.5, color=INK)
-    _finish_summary(ax, runs)
+        _line(ax, runs, values, f"t = {t} (uniform: {runs[0].record['uniformity_limit'][t]:.2f})", *style)
+    _finish_summary(ax, runs, "uniformity of z at scale t")
 
 
 def _draw_tolerance(ax: Axes, runs: Sequence[Run]) -> None:
     """Tolerance and its gap over the temperature."""
-    for (key, label), (colour, marker) in zip(
+    for (key, label), style in zip(
         [("tolerance", "tolerance: mean within a class"), ("tolerance_gap", "gap: within minus between classes")],
         _series(2),
         strict=True,
     ):
-        _line(ax, runs, [run.record[key] for run in runs], label, colour, marker)
-    ax.set_title("tolerance: similarity within a class", fontsize=13.5, color=INK)
-    _finish_summary(ax, runs)
+        _line(ax, runs, [run.record[key] for run in runs], label, *style)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, (low + high) / 2 - 0.1), max(high, (low + high) / 2 + 0.1))  # no drama where little happens
+    _finish_summary(ax, runs, "tolerance: similarity within a class")
 
 
 def _draw_accuracy(ax: Axes, runs: Sequence[Run]) -> None:
@@ -203,25 +244,22 @@ def _draw_accuracy(ax: Axes, runs: Sequence[Run]) -> None:
         ("linear_h", "linear on h, all labels"),
         ("linear_h_10", "linear on h, 10 labels a class"),
     ]
-    for (key, label), (colour, marker) in zip(rows, _series(len(rows)), strict=True):
-        _line(ax, runs, [100 * run.record[key] for run in runs], label, colour, marker)
-    ax.set_title("accuracy on held-out images, %", fontsize=13.5, color=INK)
-    _finish_summary(ax, runs)
+    for (key, label), style in zip(rows, _series(len(rows)), strict=True):
+        _line(ax, runs, [100 * run.record[key] for run in runs], label, *style)
+    _finish_summary(ax, runs, "accuracy on held-out images, %")
 
 
 def _draw_alignment(ax: Axes, runs: Sequence[Run]) -> None:
     """Distance of positives, for data without labels."""
     _line(ax, runs, [run.record["alignment"] for run in runs], "mean squared distance", *_series(1)[0])
-    ax.set_title("alignment: how far apart two views lie", fontsize=13.5, color=INK)
-    _finish_summary(ax, runs)
+    _finish_summary(ax, runs, "alignment: how far apart two views lie")
 
 
 def _draw_effective_negatives(ax: Axes, runs: Sequence[Run]) -> None:
     """How many negatives share the push, for data without labels."""
     values = [run.record["effective_negatives"] for run in runs]
     _line(ax, runs, values, f"of {runs[0].explanation.negatives}", *_series(1)[0])
-    ax.set_title("effective negatives: how many share the push", fontsize=13.5, color=INK)
-    _finish_summary(ax, runs)
+    _finish_summary(ax, runs, "effective negatives: how many share the push")
 
 
 _SUMMARIES = {
@@ -236,9 +274,27 @@ def _line(ax: Axes, runs: Sequence[Run], values: Sequence[float], label: str, co
 
 
 def _series(count: int) -> list[tuple[str, str]]:
-    """A colour and a marker for each of several lines."""
-    colours, markers = (SAME, OTHER, POSITIVE, "#AA4499", "#777777"), ("o", "s", "^", "D", "v")
-    return [(colours[i % 5], markers[i % 5]) for i in range(count)]
+    """A colour and a marker for each of up to five lines of different kinds."""
+    return list(zip((SAME, OTHER, POSITIVE, "#AA4499", "#777777"), _MARKERS, strict=True))[:count]
+
+
+def _ramp(count: int) -> list[tuple[str, str]]:
+    """A colour and a marker for each of up to five lines of one kind in order, from light to dark."""
+    colours = ("#7FB8DA", "#3F95C6", "#0072B2", "#00507D", "#002E48")
+    chosen = [round(x) for x in np.linspace(0, _MOST_LINES - 1, count)]
+    return [(colours[i], _MARKERS[i]) for i in chosen]
+
+
+_MARKERS = ("o", "s", "^", "D", "v")
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Up to five positions of ``count`` in order: both ends, the one that is wanted, and others evenly between."""
+    evenly = [round(x) for x in np.linspace(0, count - 1, min(count, _MOST_LINES))]
+    if wanted not in evenly:
+        nearest = min(evenly[1:-1], key=lambda i: abs(i - wanted))
+        evenly[evenly.index(nearest)] = wanted
+    return sorted(evenly)
 
 
 def _finish(ax: Axes) -> None:
@@ -250,24 +306,33 @@ def _finish(ax: Axes) -> None:
     ax.yaxis.label.set(size=12, color=INK)
 
 
-def _finish_summary(ax: Axes, runs: Sequence[Run]) -> None:
+def _finish_summary(ax: Axes, runs: Sequence[Run], title: str) -> None:
+    """The look of the panels over the temperature; their legend stands below, where no line comes."""
     temperatures = [run.temperature for run in runs]
+    ax.set_title(title, fontsize=13.5, color=INK)
     ax.set(xscale="log", xlabel="temperature")
     ax.set_xticks(temperatures, [f"{tau:g}" for tau in temperatures])
     ax.minorticks_off()
     ax.margins(x=0.08, y=0.1)
-    low, high = ax.get_ylim()
-    ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
-    ax.set_ylim(low, high + 0.1 * len(ax.lines) * (high - low))  # room for the legend above the lines
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     _finish(ax)
-    ax.legend(frameon=False, fontsize=11, loc="upper left")
+    ax.legend(frameon=False, fontsize=11, loc="upper center", bbox_to_anchor=(0.5, -0.24))
 
 
-def _add_class_legend(figure: Figure, ax: Axes, classes: Sequence[str], y: float) -> None:
+def _add_class_legend(page: _Page, ax: Axes, classes: Sequence[str], y: float) -> None:
     handles = list(ax.collections)[: len(classes)]
-    if len(handles) == len(classes):
-        figure.legend(
-            handles, classes, loc="center", bbox_to_anchor=(0.5, y), ncols=len(classes), frameon=False, fontsize=12.5,
-            markerscale=2, handletextpad=0.1, columnspacing=1.1,
-        )  # fmt: skip
+    names = [_shortened(name, 16) for name in classes]
+    wide = sum(len(name) + 3 for name in names) > 9 * page.width  # characters that fit into a line
+    page.legend(
+        handles,
+        names,
+        y,
+        ncols=-(-len(names) // 2) if wide else len(names),
+        markerscale=1.6,
+        handletextpad=0.1,
+        columnspacing=1.1,
+    )
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
