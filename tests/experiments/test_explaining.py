@@ -38,7 +38,7 @@ def test_what_is_asked_for_comes_first(checkpoint, tmp_path, capsys):
         (["--index", "-1"], "--index got -1, expected at least 0"),
         (["--temperature", "0"], "--temperature got 0, expected a positive finite number"),
         (["--loss", "triplet"], "--loss got 'triplet', expected one of"),
-        (["--data", "fashion-mini"], "(1, 8, 8)"),
+        (["--data", "fashion-mini"], "expected (N, 1, 8, 8)"),
         (["--data", "none.npz"], "none.npz"),
         (["--count", "1"], "--count got 1, expected at least 2"),
     ],
