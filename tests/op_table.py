@@ -14,7 +14,7 @@ import numpy as np
 import hypercon as hc
 from hypercon.autograd import convolution, engine, ops
 from hypercon.backend import device_of, to_device
-from hypercon.losses import infonce, tiles
+from hypercon.losses import infonce
 
 NOT_OPERATIONS = {
     "Tensor",
@@ -350,21 +350,9 @@ _HIDDEN_ROWS: dict[str, list[Any]] = {
 }
 
 
-def of_dot_products(
-    loss: Callable[..., Any], rows_in_a_block: int | None = None, **settings: Any
-) -> Callable[..., Any]:
-    """A loss of two views and a temperature, without normalisation; on request with few rows in every block."""
-
-    def call(u: Any, v: Any, tau: Any) -> Any:
-        few, most = tiles.FEW, tiles.MOST_ROWS
-        if rows_in_a_block:
-            tiles.FEW, tiles.MOST_ROWS, tiles.LEAST_ROWS = 0, rows_in_a_block, 1
-        try:
-            return loss(u, v, temperature=tau, normalize=False, **settings)
-        finally:
-            tiles.FEW, tiles.MOST_ROWS, tiles.LEAST_ROWS = few, most, 32
-
-    return call
+def of_dot_products(loss: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+    """A loss of two views and a temperature, without normalisation."""
+    return lambda u, v, tau: loss(u, v, temperature=tau, normalize=False, **settings)
 
 
 def defined(loss: str) -> Callable[..., Any]:
@@ -390,12 +378,10 @@ _LOSS_ROWS: dict[str, list[Any]] = {
     "info_nce": [
         row(of_dot_products(hc.info_nce), defined("info_nce"), *VIEWS, positive=True),
         row(of_dot_products(hc.info_nce, symmetric=True), both_ways, *VIEWS, positive=True),
-        row(of_dot_products(hc.info_nce, rows_in_a_block=2), defined("info_nce"), *VIEWS, positive=True),
         row(far_away(of_dot_products(hc.info_nce)), far_away(defined("info_nce")), (3, 3), (3, 3), (), positive=True),
     ],
     "nt_xent": [
         row(of_dot_products(hc.nt_xent), defined("nt_xent"), *VIEWS, positive=True),
-        row(of_dot_products(hc.nt_xent, rows_in_a_block=2), defined("nt_xent"), *VIEWS, positive=True),
     ],
 }
 
