@@ -13,9 +13,9 @@ from hypercon.errors import InputError
 
 FEW = 192  # up to so many anchors and candidates, one block in the caller's thread is faster than the pool
 ROWS, LEAST_ROWS = 256, 16  # more rows leave the cache, fewer starve the products
-BLOCK = 2**21  # entries of a block of whole rows, unless that leaves fewer than 64 rows
+BLOCK = 2**22  # entries of a block of whole rows, unless that leaves fewer than 64 rows
 SIDE = 512  # of square tiles where they are many, else half of it
-WIDTH = 4096  # columns at a time
+WIDTH = 2048  # columns at a time
 
 
 class Found(NamedTuple):
@@ -100,7 +100,7 @@ def divide(embeddings: np.ndarray, *, square: bool, sums: bool, memory: Any) -> 
     (count, dim), itemsize = embeddings.shape, embeddings.itemsize
     rows = width = count
     if count > FEW and square:
-        rows = width = min(count, SIDE if count > 4 * SIDE else SIDE // 2)
+        rows = width = min(count, SIDE if count > 16 * SIDE else SIDE // 2)
     elif count > FEW:
         rows, width = rows_at_a_time(count), columns_at_a_time(count)
     a_sum = count * (dim + 1) * itemsize if sums else count * itemsize
