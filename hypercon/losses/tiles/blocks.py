@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from hypercon import threads
 from hypercon.errors import InputError
 
-FEW = 640  # up to so many anchors, one block with BLAS's own threads is faster than a hand-off to the pool
+FEW = 192  # up to so many anchors and candidates, one block in the caller's thread is faster than the pool
 ROWS, LEAST_ROWS = 256, 16  # more rows leave the cache, fewer starve the products
-BLOCK = 2**21  # entries of a block of whole rows, unless that leaves fewer than 64 rows
-SIDE = 512  # of square tiles
-WIDTH = 4096  # columns at a time
+BLOCK = 2**22  # entries of a block of whole rows, unless that leaves fewer than 64 rows
+SIDE = 512  # of square tiles where they are many, else half of it
+WIDTH = 2048  # columns at a time
 
 
 class Found(NamedTuple):
@@ -99,8 +100,7 @@ def divide(embeddings: np.ndarray, *, square: bool, sums: bool, memory: Any) -> 
     (count, dim), itemsize = embeddings.shape, embeddings.itemsize
     rows = width = count
     if count > FEW and square:
-        # large ones spoil the cache, but of few in a row most lie on the diagonal, where nothing is saved
-        rows = width = min(SIDE, max(128, -(-count // 4)), count)
+        rows = width = min(count, SIDE if count > 16 * SIDE else SIDE // 2)
     elif count > FEW:
         rows, width = rows_at_a_time(count), columns_at_a_time(count)
     a_sum = count * (dim + 1) * itemsize if sums else count * itemsize
@@ -131,12 +131,20 @@ def triangle(count: int, side: int) -> list[tuple[slice, slice]]:
 
 def rows_at_a_time(count: int) -> int:
     """Rows of a block: enough blocks to keep the cores busy, each of enough rows for the products."""
-    return min(ROWS, max(64, -(-count // (2 * threads.cores()))))
+    return min(ROWS, max(ROWS // 2, -(-count // (2 * threads.cores()))))
 
 
 def columns_at_a_time(size: int) -> int:
     """Columns of a block that are multiplied, exponentiated and summed before the next."""
     return min(WIDTH, size)
+
+
+def run(work: Callable[[int], None], blocks: int, lanes: int) -> None:
+    """Do all blocks; where one is all, in the caller's thread."""
+    if blocks == 1:
+        threads.run_small(work)
+    else:
+        threads.run(work, blocks, lanes)
 
 
 # --- exponentials within range

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from hypercon import threads
 from hypercon.losses.tiles.blocks import (
     Found,
     contiguous,
     divide,
     fill_diagonal,
     in_one_place,
+    run,
     shift,
     smallest_sum,
     triangle,
@@ -88,7 +88,7 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
             for part in pushed if gradient else ():
                 part[...] = 0
             sums[...] = 0
-            threads.run(lambda i: sum_up(i, common), len(tiles), lanes)
+            run(lambda i: sum_up(i, common), len(tiles), lanes)
             return float(totals.sum())
 
         total, common = 0.0, 0.0
@@ -97,7 +97,7 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
             total = sweep(common)
         if total < smallest_sum(dtype):
             # all pairs are far apart for this t, or may be: the nearest pair is searched for, and sets the scale
-            threads.run(find_top, len(tiles), lanes)
+            run(find_top, len(tiles), lanes)
             common = dtype.type(tops.max())
             total = sweep(common)
         for part in pushed[1:]:

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercon import threads
-from hypercon.losses.tiles.blocks import Found, chance, contiguous, fill_diagonal, in_one_place, rows_and_lanes
+from hypercon.losses.tiles.blocks import Found, chance, contiguous, fill_diagonal, in_one_place, rows_and_lanes, run
 from hypercon.losses.tiles.scratch import scratch
 
 
@@ -62,7 +61,7 @@ def nearest(
                 pushed[lane] += np.matmul(hard.T, a * share[:, None], out=product[lane])
                 pushed[lane][here] -= a / count
 
-        threads.run(block, -(-count // rows), lanes)
+        run(block, -(-count // rows), lanes)
         if by_candidates is not None:
             for part in pushed[1:]:
                 by_candidates += part

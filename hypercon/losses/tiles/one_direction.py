@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from hypercon import threads
 from hypercon.losses.tiles.blocks import (
     Found,
     chance,
@@ -25,6 +24,7 @@ from hypercon.losses.tiles.blocks import (
     fill_diagonal,
     in_one_place,
     rows_and_lanes,
+    run,
     settle,
     shift,
     smallest_sum,
@@ -171,7 +171,7 @@ def one_way(
                 else:
                     to += np.matmul(e[:, j : j + width].T, weighted, out=product[lane][: len(to)])
 
-        threads.run(block, -(-count // rows), lanes)
+        run(block, -(-count // rows), lanes)
         if pushes:
             for part in pushed[1:]:
                 by_candidates += part

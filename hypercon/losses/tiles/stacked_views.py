@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from hypercon import threads
 from hypercon.losses.tiles.blocks import (
     Found,
     chance,
@@ -22,6 +21,7 @@ from hypercon.losses.tiles.blocks import (
     divide,
     fill_diagonal,
     in_one_place,
+    run,
     settle,
     shift,
     smallest_sum,
@@ -83,7 +83,7 @@ def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Fo
             if here != to:
                 sums[i % lanes, to] += ones[: len(e)] @ e
 
-        threads.run(sum_up, len(tiles), lanes)
+        run(sum_up, len(tiles), lanes)
         total = sums.sum(axis=0)
         if total.min() < smallest_sum(dtype):
             return None
@@ -112,7 +112,7 @@ def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Fo
             if here != to:
                 pushed[lane][to] += np.matmul(w.T, z[here], out=product[lane][:width])
 
-        threads.run(find_gradients, len(tiles), lanes)
+        run(find_gradients, len(tiles), lanes)
         for part in pushed[1:]:
             by_z += part
     by_z[:half] -= pull[:half] * z[half:]

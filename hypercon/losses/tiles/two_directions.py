@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from hypercon import threads
 from hypercon.losses.tiles.blocks import (
     Found,
     chance,
@@ -23,6 +22,7 @@ from hypercon.losses.tiles.blocks import (
     divide,
     fill_diagonal,
     in_one_place,
+    run,
     settle,
     shift,
     smallest_sum,
@@ -88,7 +88,7 @@ def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, mem
                 across[here] += e @ ones[: e.shape[1]]
                 down[lane, to] += ones[: len(e)] @ e
 
-        threads.run(sum_up, blocks, lanes)
+        run(sum_up, blocks, lanes)
         below = down.sum(axis=0)
         if min(across.min(), below.min()) < smallest_sum(dtype):
             return None
@@ -127,7 +127,7 @@ def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, mem
             pushed[lane][here] -= np.multiply(u[here], pull[here], out=scaled)
             along[here] = np.einsum("ij,ij->i", u[here], mine)
 
-        threads.run(find_gradients, blocks, lanes)
+        run(find_gradients, blocks, lanes)
         for part in pushed[1:]:
             by_v += part
     return Found(loss, by_u, by_v, -along.sum() / tau)
