@@ -24,7 +24,7 @@ from hypercon.threads import one_blas_thread
 from hypercon.validation import check_generator, check_whole
 
 # Up to so many numbers in the largest layer, BLAS works with one thread: a second one gains less on such products than
-# it costs to wait for wherever another program keeps a core busy. Measured in docs/dilemma.md.
+# it costs to wait for it wherever another program keeps a core busy. tests/benchmarks/blas_threads.py measures both.
 SMALL_LAYER = 512 * 512
 
 
@@ -202,10 +202,11 @@ def _step(
 
 def _two_views(augment: TwoViews, images: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     views = augment.two_views(images, rng=rng)
-    if not isinstance(views, tuple | list) or [getattr(view, "shape", None) for view in views] != [images.shape] * 2:
+    shapes = [getattr(view, "shape", ()) for view in views] if isinstance(views, tuple | list) else []
+    if len(shapes) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != (len(images),):
         raise InputError(
             f"augment gave no two views of {len(images)} images: two_views(images, rng=rng) must give a pair of "
-            f"arrays of shape {images.shape}"
+            f"arrays of one shape, ({len(images)}, C, H, W)"
         )
     one, other = views
     return one, other

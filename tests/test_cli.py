@@ -71,6 +71,31 @@ def test_repeat_writes_a_table_over_seeds(images, tmp_path, capsys):
     assert (out / "seed-4" / "dilemma.png").exists()
 
 
+def test_results_of_other_settings_stay_as_they_are_until_overwriting_is_asked_for(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert dilemma("--data", images, "--out", out, "--temperatures", 0.1) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    assert dilemma("--data", images, "--out", out, "--temperatures", 0.1, "--seed", 1) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("hypercon dilemma: --out got ")
+    assert "seed 0 there, 1 now" in error
+    assert "choose another --out, or --overwrite" in error
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert dilemma("--data", images, "--out", out, "--temperatures", 0.2, "--seed", 1, "--overwrite") == 0
+    assert not (out / "encoder-tau-0.1.npz").exists()
+    assert json.loads((out / "results.json").read_text())["settings"]["seed"] == 1
+
+
+def test_the_help_says_what_a_file_of_images_holds(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["dilemma", "--help"])
+    shown = capsys.readouterr().out
+    for words in ("(N, H, W) or (N, H, W, C)", "uint8 from 0 to 255, or floats from 0 to 1", "test_images", "(M,)"):
+        assert words in shown
+
+
 def _save(**arrays):
     def write(path):
         np.savez(path, **arrays)
@@ -117,6 +142,7 @@ _BAD_OPTIONS = {
     "no window": (["--window", "0"], "--window got 0"),
     "unknown device": (["--device", "tpu"], "--device got 'tpu'"),
     "no repeats": (["--repeat", "0"], "--repeat got 0"),
+    "no folder": (["--out", ""], "--out got '', expected the name of a folder"),
     "quick with other data": (["--quick", "--data", "fashion-mini"], "--quick"),
 }
 
@@ -156,7 +182,7 @@ def test_a_gpu_that_is_not_there_is_said_so(images, tmp_path, capsys):
     assert '--device got "cuda"' in capsys.readouterr().err
 
 
-def test_an_interrupt_exits_with_130_and_keeps_what_is_finished(tmp_path):
+def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on_from_there(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "hypercon", "dilemma", "--quick", "--epochs", "6", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"})
@@ -171,3 +197,10 @@ def test_an_interrupt_exits_with_130_and_keeps_what_is_finished(tmp_path):
     assert "kept: " in error
     assert "Traceback" not in error
     assert not [path for path in out.iterdir() if path.suffix == ".part"]
+    assert "temperature 0.07:" in error  # progress was shown
+    assert "step/s" in error
+    kept = first.read_bytes()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"temperature 0.07: taken up from {first}" in again.stderr
+    assert first.read_bytes() == kept
+    assert (out / "results.json").exists()

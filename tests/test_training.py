@@ -265,7 +265,7 @@ class Views:
         ({"augment": None}, DtypeError, r"augment got NoneType, expected .* hypercon.data.mild\(\)"),
         ({"augment": hc.data.Augmentation}, DtypeError, "augment got the class Augmentation"),
         ({"augment": Views(None)}, InputError, "augment gave no two views of 64 images"),
-        ({"augment": Views((IMAGES[:64], IMAGES[:63]))}, InputError, r"a pair of arrays of shape \(64, 1, 8, 8\)"),
+        ({"augment": Views((IMAGES[:64], IMAGES[:63]))}, InputError, r"a pair of arrays of one shape, \(64, C, H, W\)"),
         ({"optimizer": hc.optim.Adam}, DtypeError, "optimizer got the class Adam, expected one such as"),
         ({"optimizer": 1e-3}, DtypeError, "optimizer got float, expected one such as"),
         ({"images": hc.data.load("digits")}, DtypeError, "images got a Dataset, expected an array: pass its .images"),
@@ -286,6 +286,18 @@ def test_arguments_that_do_not_fit_are_refused(settings, error, message):
         train(**(made | settings))
     for parameter, value in zip(OTHER.parameters(), before, strict=True):
         np.testing.assert_array_equal(parameter.data, value)
+
+
+def test_views_may_have_another_size_than_the_images():
+    class Smaller:
+        def two_views(self, images, *, rng):
+            return images[:, :, 1:], images[:, :, :-1]
+
+    encoder = hc.nn.cnn((1, 8, 8), widths=(4,), strides=(1,), dim=4, rng=np.random.default_rng(0))
+    _, history = train(
+        make=lambda shape, rng: encoder, optimizer=hc.optim.SGD(encoder.parameters(), 0.1), augment=Smaller()
+    )
+    assert history.steps == 4
 
 
 def test_a_convolution_takes_images_of_another_size_but_not_of_other_channels():
