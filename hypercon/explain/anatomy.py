@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypercon.autograd import logsumexp, matmul, mean, softplus, transpose, value_and_grad, where
-from hypercon.autograd import normalize as onto_sphere
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.files import atomic
-from hypercon.losses.common import stacked_masks
+from hypercon.losses.common import onto_sphere, stacked_masks
 from hypercon.losses.hard import hardest, how_many
 from hypercon.losses.infonce import Anchors, take_apart
 from hypercon.temperature import check_temperature

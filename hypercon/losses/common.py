@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hypercon.autograd import Tensor, concatenate, normalize, reshape, where
 from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
@@ -16,7 +18,12 @@ def views(z1: Any, z2: Any, on_sphere: Any) -> tuple[Any, Any]:
     """Two checked views of one batch, on the sphere where that is asked."""
     on_sphere = check_flag(on_sphere, "normalize")
     z1, z2 = check_views(z1, z2, directions=on_sphere)
-    return (normalize(z1), normalize(z2)) if on_sphere else (z1, z2)
+    return (onto_sphere(z1), onto_sphere(z2)) if on_sphere else (z1, z2)
+
+
+def onto_sphere(z: Any) -> Any:
+    """Checked rows at unit length, however short they were: none of them is zero."""
+    return normalize(z, eps=float(np.finfo(z.dtype).tiny))
 
 
 def one_hot(count: int, like: Any) -> Array:

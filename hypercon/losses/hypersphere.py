@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 from hypercon.autograd import logsumexp, matmul, mean, norm, primitive, reshape, softmax, transpose, where
-from hypercon.autograd import normalize as onto_sphere
 from hypercon.autograd import sum as total
 from hypercon.losses import tiles
-from hypercon.losses.common import one_hot, plain, times, views, wants_gradient
+from hypercon.losses.common import one_hot, onto_sphere, plain, times, views, wants_gradient
 from hypercon.validation import check_embeddings, check_flag, check_memory, check_positive
 
 

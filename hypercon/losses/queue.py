@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import normalize as onto_sphere
 from hypercon.autograd.ops import raw
 from hypercon.backend import Array, device_of, to_device, to_host
 from hypercon.errors import InputError
-from hypercon.losses.common import plain, wants_gradient
+from hypercon.losses.common import onto_sphere, plain, wants_gradient
 from hypercon.losses.infonce import info_nce_beside
 from hypercon.temperature import check_temperatures
 from hypercon.validation import check_embeddings, check_flag, check_generator, check_memory, check_whole

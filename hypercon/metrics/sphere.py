@@ -13,7 +13,7 @@ from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.losses import alignment_loss, uniformity_loss
-from hypercon.validation import check_embeddings, check_labels, check_positive, check_whole
+from hypercon.validation import as_array, check_embeddings, check_labels, check_positive, check_whole
 
 
 def uniformity(z: Any, t: float = 2.0) -> Any:
@@ -108,7 +108,7 @@ def uniformity_spectrum(z: Any, ts: Sequence[float]) -> np.ndarray:
     >>> uniformity_spectrum(rng.normal(size=(50, 3)), [1.0, 2.0]).round(2)
     array([1.32, 1.93])
     """
-    if not isinstance(ts, list | tuple | np.ndarray) or np.ndim(ts) != 1:
+    if not isinstance(ts, list | tuple | np.ndarray) or as_array(ts, "ts").ndim != 1:
         raise InputError(f"ts got {type(ts).__name__}, expected several numbers such as [1.0, 2.0]")
     return np.array([float(uniformity(to_host(raw(z)), t)) for t in ts])
 

@@ -102,6 +102,14 @@ def test_only_directions_count_and_the_gradient_has_no_radial_part(name):
 
 
 @each_on_the_sphere
+@pytest.mark.parametrize("length", [1e-30, 1e-14, 1e25])
+def test_rows_whose_squares_vanish_or_overflow_are_brought_to_unit_length_all_the_same(name, length):
+    z1, z2 = (z.astype(np.float32) for z in batch())
+    expected = ON_THE_SPHERE[name](z1, z2)
+    assert ON_THE_SPHERE[name](z1 * np.float32(length), z2) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@each_on_the_sphere
 def test_without_normalisation_unit_rows_give_the_same(name):
     if name == "spectral":
         pytest.skip("its radius is that of the sphere it normalises to")

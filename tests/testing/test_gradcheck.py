@@ -41,6 +41,8 @@ HARMLESS = {
 
 EQUIVALENT = {
     ("_swap_last", "n - 1 -> -1"): "of n axes, number -1 is number n - 1",
+    ("_dots", "len(x.shape) - 1 -> len(x.shape)"): "the last axis may also go the way of the others, which is slower",
+    ("_dots", "len(x.shape) - 1 -> -1"): "likewise",
     ("_swap_last", "n - 2 -> -2"): "of n axes, number -2 is number n - 2",
 }
 """Rules with something left out that are as right as before: function and change, with the reason."""
