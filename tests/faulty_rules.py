@@ -356,6 +356,8 @@ ROOMS = [
         "autograd.convolution",
         "autograd.tensor",
         "losses.infonce",
+        "losses.hard",
+        "losses.hypersphere",
     )
 ]
 ADJOINTS = {"_conv_image", "_conv_kernel", "put"}

@@ -385,9 +385,12 @@ _LOSS_ROWS: dict[str, list[Any]] = {
     "nt_xent": [
         row(of_dot_products(hc.nt_xent), defined("nt_xent"), *VIEWS, positive=True),
     ],
-    "hard_info_nce": [row(of_dot_products(losses.hard_info_nce, k=2), None, (4, 2), (4, 2), (), positive=True)],
-    "hard_simple": [row(lambda u, v: losses.hard_simple(u, v, k=2, normalize=False), None, (4, 2), (4, 2))],
-    "uniformity": [row(losses.uniformity_loss, None, (4, 3))],
+    "hard_info_nce": [row(of_dot_products(losses.hard_info_nce, k=1), None, (4, 2), (4, 2), (), positive=True)],
+    "hard_simple": [row(lambda u, v: losses.hard_simple(u, v, k=1, normalize=False), None, (4, 2), (4, 2))],
+    "uniformity": [
+        row(losses.uniformity_loss, None, (4, 3)),
+        row(lambda z: losses.uniformity_loss(z, t=0.3, normalize=False), None, (4, 3)),
+    ],
     "info_nce_beside": [
         row(
             lambda u, v, keys, tau: infonce.info_nce_beside(u, v, keys, tau, gradient=True, fixed=False),

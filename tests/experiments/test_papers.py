@@ -33,7 +33,7 @@ def made(measure, judge=lambda values: HOLDS, name="mine"):
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_exact_claim_has_the_verdict_that_the_documentation_prints(name, seed):
     record, measured = run.examine(CLAIMS[name], seed)
     assert record["verdict"] == RECORDS[name]["verdict"]

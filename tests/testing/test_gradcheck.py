@@ -43,6 +43,8 @@ EQUIVALENT = {
     ("_swap_last", "n - 1 -> -1"): "of n axes, number -1 is number n - 1",
     ("_dots", "len(x.shape) - 1 -> len(x.shape)"): "the last axis may also go the way of the others, which is slower",
     ("_dots", "len(x.shape) - 1 -> -1"): "likewise",
+    ("_exponents", "matmul(z, transpose(z)) - 1 -> matmul(z, transpose(z))"): "a rule takes their softmax, which one "
+    "number added to all does not change",
     ("_swap_last", "n - 2 -> -2"): "of n axes, number -2 is number n - 2",
 }
 """Rules with something left out that are as right as before: function and change, with the reason."""
