@@ -57,8 +57,8 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     length = m.sqrt(_dots(x, x, axis))
     if m is np and not (np.isfinite(length).all() and length.all()):
         # a square overflows or vanishes where its root does not: what is measured is in units of the largest entry
-        unit = np.maximum(np.abs(x).max(axis=axis, keepdims=True, initial=0), np.finfo(x.dtype).tiny)
-        length = unit * np.sqrt(_dots(x / unit, x / unit, axis))
+        unit = m.maximum(m.max(m.abs(x), axis=axis, keepdims=True), np.finfo(x.dtype).tiny)
+        length = unit * m.sqrt(_dots(x / unit, x / unit, axis))
     return x / m.maximum(length, eps), length
 
 
