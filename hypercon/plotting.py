@@ -203,7 +203,7 @@ def _draw_hardness(ax: Axes, run: Run) -> None:
     rank = np.arange(1, negatives + 1)
     ax.plot(rank, weights[:, :negatives].mean(axis=0), color=SAME, linewidth=2.4)
     ax.axhline(1 / negatives, color=INK, linewidth=1.1, linestyle=":")
-    ax.set(xscale="log", yscale="log", xlim=(1, max(2, negatives)), xlabel="k-th hardest negative (dotted: all equal)")
+    ax.set(xscale="log", yscale="log", xlim=(1, max(2, negatives)), xlabel="k-th hardest negative (dotted: equal)")
     note = f"effective negatives: {run.explanation.effective_negatives.mean():.0f} of {negatives}"
     if run.explanation.false_negative_share is not None:
         note = f"{run.explanation.false_negative_share.mean():.0%} of the push is on the own class\n{note}"
