@@ -203,9 +203,7 @@ def _draw_hardness(ax: Axes, run: Run) -> None:
     rank = np.arange(1, negatives + 1)
     ax.plot(rank, weights[:, :negatives].mean(axis=0), color=SAME, linewidth=2.4)
     ax.axhline(1 / negatives, color=INK, linewidth=1.1, linestyle=":")
-    # the hardest never have less than an equal share, so below its line is room
-    ax.text(1.15, 0.75 / negatives, "equal shares", ha="left", va="top", fontsize=11, color=INK)
-    ax.set(xscale="log", yscale="log", xlim=(1, max(2, negatives)), xlabel="k-th hardest negative")
+    ax.set(xscale="log", yscale="log", xlim=(1, max(2, negatives)), xlabel="k-th hardest negative (dotted: equal)")
     note = f"effective negatives: {run.explanation.effective_negatives.mean():.0f} of {negatives}"
     if run.explanation.false_negative_share is not None:
         note = f"{run.explanation.false_negative_share.mean():.0%} of the push is on the own class\n{note}"

@@ -146,7 +146,7 @@ def check_images(images: Any, name: str = "images") -> np.ndarray:
 
 def check_pixels(images: np.ndarray, name: str = "images") -> None:
     """Every pixel a number from 0 to 1, as augmentations and encoders take them."""
-    lowest, highest = images.min(), images.max()  # either is nan where a pixel is
+    lowest, highest = np.min(images), np.max(images)  # either is nan where a pixel is
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         _refuse_rows(~np.isfinite(images).all(axis=(1, 2, 3)), name, "has pixels that are nan or infinite")
     if lowest < 0 or highest > 1:
