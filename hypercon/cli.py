@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,6 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    description: str,
+    examples: str | None = None,
+) -> argparse.ArgumentParser:
+    """A command's own parser: what ``hypercon --help`` says of it, what its own help says, and what it calls."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run, name=name)
+    return parser
+
+
 # --- hypercon dilemma
 
 _DILEMMA = """\
@@ -92,14 +112,14 @@ Images below 16 pixels a side are trained with an MLP, others with a CNN.
 
 
 def _add_dilemma(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = _command(
+        commands,
         "dilemma",
-        help="the main experiment: see the uniformity-tolerance dilemma on real images",
-        description=_DILEMMA,
-        epilog=_DILEMMA_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _dilemma,
+        "the main experiment: see the uniformity-tolerance dilemma on real images",
+        _DILEMMA,
+        _DILEMMA_EXAMPLES,
     )
-    parser.set_defaults(command=_dilemma, name="dilemma")
     parser.add_argument(
         "--quick", action="store_true", help="8x8 digits and a small MLP instead of Fashion-MNIST and a CNN"
     )
@@ -187,14 +207,14 @@ examples:
 
 
 def _add_explain(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = _command(
+        commands,
         "explain",
-        help="a page that shows what the loss of a trained encoder does to an image",
-        description=_EXPLAIN,
-        epilog=_EXPLAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _explain,
+        "a page that shows what the loss of a trained encoder does to an image",
+        _EXPLAIN,
+        _EXPLAIN_EXAMPLES,
     )
-    parser.set_defaults(command=_explain, name="explain")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="an encoder, such as hypercon dilemma leaves")
     parser.add_argument("--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images")
     parser.add_argument("--index", type=_whole, default=0, metavar="I", help="which held-out image (default: 0)")
@@ -243,14 +263,14 @@ examples:
 
 
 def _add_reproduce(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = _command(
+        commands,
         "reproduce",
-        help="the claims of the two papers, measured and judged",
-        description=_REPRODUCE,
-        epilog=_REPRODUCE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _reproduce,
+        "the claims of the two papers, measured and judged",
+        _REPRODUCE,
+        _REPRODUCE_EXAMPLES,
     )
-    parser.set_defaults(command=_reproduce, name="reproduce")
     parser.add_argument("claims", nargs="*", metavar="ID", default=[], help="ids, exact, or all (default: exact)")
     parser.add_argument("--list", action="store_true", help="print every claim and end")
     parser.add_argument("--seed", type=_whole, default=0, help="of what is drawn (default: 0)")
@@ -295,14 +315,14 @@ examples:
 
 
 def _add_bench(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = _command(
+        commands,
         "bench",
-        help="time hypercon beside PyTorch, JAX and others, in a checkout of the source",
-        description=_BENCH,
-        epilog=_BENCH_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _bench,
+        "time hypercon beside PyTorch, JAX and others, in a checkout of the source",
+        _BENCH,
+        _BENCH_EXAMPLES,
     )
-    parser.set_defaults(command=_bench, name="bench")
     parser.add_argument(
         "--peers",
         metavar="NAME,NAME",
@@ -361,12 +381,14 @@ def _benchmarks() -> Any:
 
 
 def _add_config(commands: Any) -> None:
-    parser = commands.add_parser(
+    description = "Print versions, the BLAS library and its threads, cores, and GPUs or why there are none."
+    _command(
+        commands,
         "config",
-        help="versions, BLAS and threads, devices: what to add to a report of a problem",
-        description="Print versions, the BLAS library and its threads, cores, and GPUs or why there are none.",
+        _config,
+        "versions, BLAS and threads, devices: what to add to a report of a problem",
+        description,
     )
-    parser.set_defaults(command=_config, name="config")
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from hypercon.palette import FAINT, INK, OTHER, POSITIVE, SAME
+
 if TYPE_CHECKING:  # the experiments draw through this file, so it knows their results by shape alone
     from matplotlib.axes import Axes
 
@@ -27,8 +29,6 @@ CLASS_COLOURS = (
     "#777777",
 )
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "o", "s", "^", "D", "v")
-POSITIVE, SAME, OTHER = "#117733", "#0072B2", "#D55E00"
-INK, FAINT = "#222222", "#B8B8B8"
 _MOST_CLASSES = len(CLASS_COLOURS)
 _LEAST_SHARE = 1e-8  # of the push; below lies what no training feels
 _MOST_LINES = 5  # in a panel; more could not be told apart

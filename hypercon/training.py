@@ -153,6 +153,7 @@ def fit(
     encoder.train()
     for parameter in optimizer.parameters:
         parameter.grad = None  # what an earlier backward() left is not of this training
+    note = _bounds_note(loss, batch_size, temperature)
     with _bar(total, progress) as bar, _threads_for(encoder):
         start = time.perf_counter()
         for _ in range(epochs):
@@ -160,10 +161,10 @@ def fit(
                 history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
                 history.seconds = time.perf_counter() - start
                 bar.update(1)
-                note = _bounds_note(loss, batch_size, temperature)
                 bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
                 if isinstance(temperature, Temperature):
                     temperature.step()
+                    note = _bounds_note(loss, batch_size, temperature)
     encoder.eval()
     return history
 

@@ -121,6 +121,15 @@ def test_every_label_is_escaped_and_nothing_leaves_the_page(tmp_path):
     assert not re.search(r"""(src|href)=["'](?!data:)|url\(|https?://""", text)
 
 
+def test_a_hard_loss_keeps_its_negatives_where_their_weights_have_vanished():
+    """At a temperature of 1e-4 only the hardest has a weight that is not 0; the cut and chance do not follow it."""
+    cold, warm = (explained("hard_info_nce", tau=tau) for tau in (1e-4, 0.5))
+    assert (cold.hardness > 0).sum() < (warm.hardness > 0).sum()
+    assert cold.chance == warm.chance == pytest.approx(np.log(6))
+    cut = [re.search(r'"cut": ([^,]+),', e._repr_html_()).group(1) for e in (cold, warm)]
+    assert cut[0] == cut[1]
+
+
 @pytest.mark.parametrize("shape", [(24, 5, 5), (24, 1, 5, 5), (24, 3, 5, 5)])
 def test_an_anchor_and_its_hardest_negatives_are_shown_as_pictures(shape, tmp_path):
     e = explained()

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypercon.autograd import logsumexp, matmul, mean, softplus, transpose, value_and_grad, where
-from hypercon.autograd import sum as total
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.files import atomic
-from hypercon.losses.common import onto_sphere, stacked_masks
+from hypercon.losses.common import mean_where, one_hot, onto_sphere, stacked_masks, views
+from hypercon.losses.debiased import dcl
 from hypercon.losses.hard import hardest, how_many
-from hypercon.losses.infonce import Anchors, take_apart
+from hypercon.losses.infonce import NAMES, Anchors, from_definition, simplex, take_apart
 from hypercon.temperature import check_temperature
 from hypercon.validation import as_array, check_flag, check_labels, check_views
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("info_nce", "nt_xent", "hard_info_nce", "hard_simple", "dcl")
+STACKED = ("nt_xent", "dcl")  # both views are anchors, and candidates of each other
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,9 +149,18 @@ class Explanation:
     @property
     def is_negative(self) -> np.ndarray:
         """Which candidates are negatives of which anchor, (A, C): not its positive, and not itself."""
-        itself = np.arange(len(self.positives)) if self.kind in ("nt_xent", "dcl") else self.positives
+        return self._negatives_of(np.arange(len(self.positives)))
+
+    def _negatives_of(self, anchors: np.ndarray) -> np.ndarray:
+        positives = self.positives[anchors]
+        itself = anchors if self.kind in STACKED else positives
         columns = np.arange(self.similarities.shape[1])
-        return (columns != self.positives[:, None]) & (columns != itself[:, None])
+        return (columns != positives[:, None]) & (columns != itself[:, None])
+
+    def _hardest_first(self, anchor: int) -> np.ndarray:
+        """An anchor's negatives by similarity: at a small temperature most weights round to 0."""
+        negatives = np.flatnonzero(self._negatives_of(np.array([anchor]))[0])
+        return negatives[np.argsort(-self.similarities[anchor, negatives], kind="stable")]
 
     def hardest(self, anchor: int, k: int = 5) -> list[tuple[int, float, float]]:
         """The ``k`` negatives that an anchor pushes most.
@@ -175,9 +185,7 @@ class Explanation:
         if not 1 <= k <= self.negatives:
             raise InputError(f"k got {k}, expected 1 to {self.negatives}, the number of negatives")
         similarities, weights = self.similarities[anchor], self.hardness[anchor]
-        # by similarity: at a small temperature most weights round to 0, as the positive's is
-        order = np.argsort(np.where(self.is_negative[anchor], -similarities, math.inf), kind="stable")[:k]
-        return [(int(j), float(similarities[j]), float(weights[j])) for j in order]
+        return [(int(j), float(similarities[j]), float(weights[j])) for j in self._hardest_first(anchor)[:k]]
 
     def at(self, temperature: float) -> Explanation:
         """The same batch and loss at another temperature.
@@ -189,6 +197,32 @@ class Explanation:
         """
         labels = None if self.labels is None else self.labels[: len(self._inputs[0])]
         return explain(*self._inputs, temperature=temperature, labels=labels, loss=self.kind, **self._settings)
+
+    def _over(self, temperatures: Sequence[float]) -> dict[str, list[float]]:
+        """Means over the batch at other temperatures, by the names of the attributes: without forces and gradients."""
+        columns = np.arange(self.similarities.shape[1])
+        positive = columns == self.positives[:, None]
+        left_out = ~(positive | self.is_negative)
+        if self.kind.startswith("hard"):
+            left_out = _easy(self.similarities, positive, self._settings["k"], self._settings["alpha"])
+        pushed = int((~(positive | left_out)).sum(axis=1).max())
+        own = None if self.labels is None else self.labels[:, None] == self.labels
+        found: dict[str, list[float]] = {}
+        for tau in temperatures:
+            parts, _ = _parts(self.kind, self.similarities, tau, positive, left_out)
+            entropy = _entropy(parts.hardness)
+            means = {
+                "loss": parts.loss.mean(),
+                "floor": _bounds(self.kind, len(self._inputs[0]), pushed, tau)[1],
+                "entropy": entropy.mean(),
+                "effective_negatives": np.exp(entropy).mean(),
+                "coupling": parts.coupling.mean(),
+            }
+            if own is not None:
+                means["false_negative_share"] = (parts.hardness * own).sum(axis=1).mean()
+            for name, mean_of_all in means.items():
+                found.setdefault(name, []).append(float(mean_of_all))
+        return found
 
     def plot(self, anchor: int = 0) -> Figure:
         """The matrices and the weights as a picture; embeddings in 2 or 3 dimensions also with their forces.
@@ -375,21 +409,20 @@ def explain(
     z1, z2 = (to_host(raw(z)) for z in check_views(z1, z2, directions=normalize))
     count = len(z1)
     u, v = (onto_sphere(z1), onto_sphere(z2)) if normalize else (z1, z2)
-    stacked = loss in ("nt_xent", "dcl")
+    stacked = loss in STACKED
     anchors_at, candidates = (np.concatenate([u, v]),) * 2 if stacked else (u, v)
     positive, itself = _masks(count, u, stacked)
     similarities = anchors_at @ candidates.T
-    parts, scale = _parts(loss, similarities, tau, positive, itself, k, alpha)
+    left_out = _easy(similarities, positive, k, alpha) if loss.startswith("hard") else itself
+    parts, scale = _parts(loss, similarities, tau, positive, left_out)
     ds = parts.coupling * (parts.hardness - positive) * scale / len(similarities)
     by_anchor, by_candidate = ds @ candidates, ds.T @ anchors_at
     by_u, by_v = np.split(by_anchor + by_candidate, 2) if stacked else (by_anchor, by_candidate)
     strength = parts.coupling * scale / len(similarities)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        surprise = np.where(parts.hardness > 0, -np.log(parts.hardness), 0.0)
-    entropy = (parts.hardness * surprise).sum(axis=1)
+    entropy = _entropy(parts.hardness)
     value = float(parts.loss.mean())
     negatives = similarities.shape[1] - 1 - stacked
-    pushed = negatives if not loss.startswith("hard") else round(float((parts.hardness > 0).sum(axis=1).max()))
+    pushed = int((~(positive | left_out)).sum(axis=1).max())
     chance, floor = _bounds(loss, count, pushed, tau)
     probabilities = parts.hardness
     if loss not in ("dcl", "hard_simple"):
@@ -414,7 +447,7 @@ def explain(
         grad_z2=_through_normalization(by_v, v, z2) if normalize else by_v,
         pull=strength * (positive @ candidates),
         push=-strength * (parts.hardness @ candidates),
-        grad_temperature=0.0 if loss == "hard_simple" else _by_temperature(loss, ds, similarities, tau),
+        grad_temperature=0.0 if loss == "hard_simple" else -float((ds * similarities).sum()) / tau,
         false_negative_share=share,
         base_rate=rate,
         labels=classes,
@@ -460,13 +493,13 @@ def explain_similarities(
     >>> e.hardness.tolist(), e.per_anchor.round(4).tolist()
     ([[0.0, 1.0], [1.0, 0.0]], [0.0181, 0.2014])
     """
-    matrix = raw(as_array(similarities, "similarities")) if not hasattr(similarities, "backward") else similarities
-    shape: tuple[int, ...] = getattr(matrix, "shape", ())
+    matrix = as_array(raw(similarities), "similarities")
+    shape = matrix.shape
     if len(shape) != 2 or shape[0] != shape[1]:
         raise InputError(
             f"similarities got shape {shape}, expected (N, N): anchors are rows, positives on the diagonal"
         )
-    if loss in ("nt_xent", "dcl"):
+    if loss in STACKED:
         raise InputError(f"loss got {loss!r}, which stacks both views: give embeddings to explain")
     # products with the identity are the matrix itself
     identity = np.eye(shape[0])
@@ -483,25 +516,31 @@ def _parts(
     similarities: np.ndarray,
     tau: float,
     positive: np.ndarray,
-    itself: np.ndarray,
-    k: int | None,
-    alpha: float | None,
+    left_out: np.ndarray,
 ) -> tuple[Anchors, float]:
-    """A loss taken apart, and the factor before its gradient by similarities."""
-    excluded = itself
-    if loss.startswith("hard"):
-        excluded = ~hardest(similarities, positive, how_many(similarities.shape[1] - 1, k, alpha)) & ~positive
-    parts = take_apart(similarities, tau, positive, excluded)
-    if loss in ("dcl", "hard_simple"):
-        ones = np.ones_like(parts.coupling)
-        own = similarities[positive]
-        if loss == "hard_simple":
-            kept = (~(positive | excluded)).astype(similarities.dtype)
-            even = kept / kept.sum(axis=1, keepdims=True)
-            return Anchors((even * similarities).sum(axis=1) - own, even, ones), 1.0
-        lead = logsumexp(np.where(positive | excluded, -math.inf, similarities / tau), axis=1) - own / tau
-        return Anchors(lead, parts.hardness, ones), 1 / tau
+    """A loss taken apart, and the factor before its gradient by similarities. ``left_out`` is neither positive nor
+    pushed."""
+    ones = np.ones((len(similarities), 1), similarities.dtype)
+    if loss == "hard_simple":
+        pushed = ~(positive | left_out)
+        even = pushed / pushed.sum(axis=1, keepdims=True).astype(similarities.dtype)
+        return Anchors((even * similarities).sum(axis=1) - similarities[positive], even, ones), 1.0
+    parts = take_apart(similarities, tau, positive, left_out)
+    if loss == "dcl":
+        negatives = np.where(positive | left_out, -math.inf, similarities / tau)
+        parts = Anchors(logsumexp(negatives, axis=1) - similarities[positive] / tau, parts.hardness, ones)
     return parts, 1 / tau
+
+
+def _easy(similarities: Any, positive: np.ndarray, k: int | None, alpha: float | None) -> np.ndarray:
+    """Which negatives a hard loss leaves out."""
+    return ~hardest(similarities, positive, how_many(similarities.shape[1] - 1, k, alpha)) & ~positive
+
+
+def _entropy(hardness: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise = np.where(hardness > 0, -np.log(hardness), 0.0)
+    return (hardness * surprise).sum(axis=1)
 
 
 def _bounds(loss: str, count: int, pushed: int, tau: float) -> tuple[float, float]:
@@ -511,47 +550,31 @@ def _bounds(loss: str, count: int, pushed: int, tau: float) -> tuple[float, floa
         return 0.0, -apart
     if loss == "dcl":
         return math.log(pushed), math.log(pushed) - apart / tau
-    return math.log1p(pushed), math.log1p(pushed * math.exp(-apart / tau))
-
-
-def _by_temperature(loss: str, ds: np.ndarray, similarities: np.ndarray, tau: float) -> float:
-    """The loss depends on s / tau alone: tau's derivative is that of all similarities growing together."""
-    return -float((ds * similarities).sum()) / tau
+    return math.log1p(pushed), simplex(pushed, count, tau)
 
 
 def _definition(z1: Any, z2: Any, tau: Any, loss: str, *, k: int | None, alpha: float | None, normalize: bool) -> Any:
     """The loss as its definition reads, for the engine to differentiate step by step."""
-    u, v = (onto_sphere(z1), onto_sphere(z2)) if normalize else (z1, z2)
-    ways = [(u, v)]
-    if stacked := loss in ("nt_xent", "dcl"):
-        ways = [(u, v), (v, u)]
-    each = []
-    for anchors, others in ways:
-        across = matmul(anchors, transpose(others))
-        positive, _ = _masks(anchors.shape[0], raw(anchors), stacked=False)
-        own = total(where(positive, across, 0.0), axis=1)
-        negatives = where(positive, -math.inf, across / tau)
-        if loss.startswith("hard"):
-            kept = hardest(across, positive, how_many(across.shape[1] - 1, k, alpha))
-            if loss == "hard_simple":
-                each.append(total(where(kept, across, 0.0), axis=1) / kept.sum(axis=1) - own)
-                continue
-            negatives = where(kept, across / tau, -math.inf)
-        log_sum = logsumexp(negatives, axis=1)
-        if stacked:
-            within = where(positive, -math.inf, matmul(anchors, transpose(anchors)) / tau)
-            other = logsumexp(within, axis=1)
-            log_sum = other + softplus(log_sum - other)
-        lead = log_sum - own / tau
-        each.append(lead if loss == "dcl" else softplus(lead))
-    return mean(each[0]) if len(each) == 1 else (mean(each[0]) + mean(each[1])) / 2
+    if loss in NAMES:
+        return from_definition(z1, z2, temperature=tau, loss=loss, normalize=normalize)
+    if loss == "dcl":
+        return dcl(z1, z2, temperature=tau, normalize=normalize)
+    u, v = views(z1, z2, normalize)
+    similarities = matmul(u, transpose(v))
+    positive = one_hot(u.shape[0], similarities)
+    kept = ~(_easy(similarities, positive, k, alpha) | positive)
+    own = mean_where(positive, similarities)
+    if loss == "hard_simple":
+        return mean(mean_where(kept, similarities) - own)
+    negatives = where(kept, similarities / tau, -math.inf)
+    return mean(softplus(logsumexp(negatives, axis=1) - own / tau))
 
 
 def _masks(count: int, like: Any, stacked: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where each anchor's positive is, and itself, which is no candidate."""
     if stacked:
         return stacked_masks(count, like)
-    return np.eye(count, dtype=bool), np.zeros((count, count), dtype=bool)
+    return one_hot(count, like), np.zeros((count, count), dtype=bool)
 
 
 def _through_normalization(g: np.ndarray, unit: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@
     all("bar").forEach((bar, i) => {
       const [fill, name, value] = bar.querySelectorAll(".fill, .name, .value");
       fill.setAttribute("width", 240 * found.weights[i]);
-      fill.setAttribute("class", "fill " + (anchor.same && anchor.same[i] ? "same" : ""));
+      fill.setAttribute("class", "fill " + (anchor.same && anchor.same[i] ? "same" : "other"));
       name.textContent = anchor.names[i];
       value.textContent = percent(found.weights[i]);
       value.setAttribute("x", 126 + 240 * found.weights[i]);

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypercon.errors import InputError
+from hypercon.losses.hard import how_many
 from hypercon.validation import as_array
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _content(e: Explanation, anchor: int, images: Any, classes: Sequence[str] | 
     # a "<" inside a script element could end it
     carried = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     name = "hc-" + hashlib.sha256(carried.encode()).hexdigest()[:12]
-    shown = _still(e, data, names, pictures is not None)
+    shown = _still(e, anchor, data, pictures is not None)
     script = _asset("page.js").replace("$id", name)
     return (
         f'<div class="hc" id="{name}">{shown}<script type="application/json">{carried}</script>'
@@ -79,7 +80,7 @@ class _Names:
 
     def __init__(self, e: Explanation, classes: Sequence[str] | None) -> None:
         self.count = len(e._inputs[0])
-        self.stacked = e.kind in ("nt_xent", "dcl")
+        self.stacked = len(e.similarities) > self.count
         self.labels = e.labels
         self.classes = None if classes is None else [str(name) for name in classes]
 
@@ -96,17 +97,17 @@ class _Names:
 
 def _anchor(e: Explanation, row: int, names: _Names) -> dict[str, Any]:
     """One anchor with its negatives, the hardest first."""
-    negatives = np.flatnonzero(e.is_negative[row])
-    order = negatives[np.argsort(-e.similarities[row, negatives], kind="stable")]
+    order = e._hardest_first(row)
     similarities = e.similarities[row, order].astype(float)
-    hard = e.kind.startswith("hard")
+    settings = e._settings
+    kept = how_many(len(order), settings["k"], settings["alpha"]) if e.kind.startswith("hard") else len(order)
     return {
         "row": row % names.count,
         "partner": int(e.positives[row]) % names.count,
         "name": names(row),
         "positive": float(e.similarities[row, e.positives[row]]),
         "similarities": similarities.tolist(),
-        "cut": float(similarities[e.hardness[row, order] > 0].min()) if hard else -1e300,
+        "cut": float(similarities[kept - 1]),
         "names": [names(j) for j in order.tolist()],
         "candidates": (order % names.count).tolist(),
         "same": None if e.labels is None else (e.labels[order] == e.labels[row]).tolist(),
@@ -115,15 +116,17 @@ def _anchor(e: Explanation, row: int, names: _Names) -> dict[str, Any]:
 
 def _batch(e: Explanation, taus: Sequence[float]) -> dict[str, Any]:
     """What the whole batch's loss is at every stop."""
-    each = [e.at(tau) for tau in taus]
+    over = e._over(taus)
+    if not e._settings["normalize"]:
+        over["floor"] = [e.floor if math.isfinite(e.floor) else e.chance - 1] * len(taus)
     return {
-        "loss": [x.loss for x in each],
-        "floor": [x.floor if math.isfinite(x.floor) else x.chance - 1 for x in each],
+        "loss": over["loss"],
+        "floor": over["floor"],
         "chance": e.chance,
-        "entropy": [float(x.entropy.mean()) for x in each],
-        "effective": [float(x.effective_negatives.mean()) for x in each],
-        "coupling": [float(x.coupling.mean()) for x in each],
-        "same": [float(x.false_negative_share.mean()) for x in each if x.false_negative_share is not None] or None,
+        "entropy": over["entropy"],
+        "effective": over["effective_negatives"],
+        "coupling": over["coupling"],
+        "same": over.get("false_negative_share"),
         "base": None if e.base_rate is None else float(e.base_rate.mean()),
     }
 
@@ -161,12 +164,9 @@ def _png(image: np.ndarray) -> str:
 # --- the still frame
 
 
-def _still(e: Explanation, data: dict[str, Any], names: _Names, with_pictures: bool) -> str:
+def _still(e: Explanation, row: int, data: dict[str, Any], with_pictures: bool) -> str:
     a = data["anchors"][0]
-    row = next(i for i in range(len(e.similarities)) if names(i) == a["name"])
-    negatives = np.flatnonzero(e.is_negative[row])
-    order = negatives[np.argsort(-e.similarities[row, negatives], kind="stable")]
-    weights = e.hardness[row, order]
+    weights = e.hardness[row, e._hardest_first(row)]
     return "".join(
         [
             "<h1>What the loss does to an anchor</h1>",
@@ -256,7 +256,7 @@ def _bars(a: dict[str, Any], weights: np.ndarray) -> str:
         f'<g data-part="bar" tabindex="0" role="img" transform="translate(0 {22 * i})" '
         f'aria-label="{html.escape(a["names"][i])} receives {_percent(weights[i])} of the push">'
         f'<rect class="track" x="120" y="4" width="240" height="13" rx="3"/>'
-        f'<rect class="fill {"same" if _side(a, i) == "same" else ""}" x="120" y="4" width="{240 * weights[i]:.2f}" '
+        f'<rect class="fill {_side(a, i)}" x="120" y="4" width="{240 * weights[i]:.2f}" '
         f'height="13" rx="3"/><text class="name" x="112" y="15" text-anchor="end">{html.escape(a["names"][i])}</text>'
         f'<text class="value" x="{126 + 240 * weights[i]:.2f}" y="15">{_percent(weights[i])}</text></g>'
         for i in some

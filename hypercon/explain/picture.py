@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hypercon.autograd import normalize
+from hypercon.palette import FAINT, INK, OTHER, POSITIVE, SAME
 
 if TYPE_CHECKING:
     from hypercon.explain.anatomy import Explanation
 
-SAME, OTHER, POSITIVE, INK, FAINT = "#D55E00", "#0072B2", "#00795A", "#222222", "#DDDDDD"
 MOST_ARROWS = 40
 
 
@@ -41,7 +41,7 @@ def figure(e: Explanation, anchor: int) -> Figure:
     _weights(drawn.add_subplot(grid[0, 9:]), e, anchor)
     if forces:
         for i, (title, arrows, colour) in enumerate(
-            (("pull, towards the positive", e.pull, POSITIVE), ("push, away from the negatives", e.push, SAME))
+            (("pull, towards the positive", e.pull, POSITIVE), ("push, away from the negatives", e.push, OTHER))
         ):
             place = grid[1, 6 * i : 6 * i + 6]
             ax = drawn.add_subplot(place, projection="3d") if dim == 3 else drawn.add_subplot(place)

@@ -358,9 +358,12 @@ def floor(loss: str, count: int, temperature: float) -> float:
     >>> round(floor("info_nce", 3, 1.0), 4)  # log(1 + 2 exp(-3/2))
     0.369
     """
-    negatives = _negatives(loss, count)
-    gap = count / (count - 1) / float(check_temperature(temperature))
-    return math.log1p(negatives * math.exp(-gap))
+    return simplex(_negatives(loss, count), count, float(check_temperature(temperature)))
+
+
+def simplex(negatives: int, count: int, temperature: float) -> float:
+    """The loss of an anchor with so many negatives on a regular simplex of ``count`` points, its views aligned."""
+    return math.log1p(negatives * math.exp(-count / (count - 1) / temperature))
 
 
 def _negatives(loss: str, count: int) -> int:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import normalize
-from hypercon.autograd.ops import raw
-from hypercon.backend import to_host
 from hypercon.errors import InputError
-from hypercon.validation import check_embeddings, check_generator, check_labels, check_whole
+from hypercon.losses.common import onto_sphere
+from hypercon.metrics.rows import rows_of
+from hypercon.validation import check_generator, check_labels, check_whole
 
 
 def knn_accuracy(z: Any, labels: Any, test_z: Any, test_labels: Any, *, k: int = 5) -> float:
@@ -47,7 +46,7 @@ def knn_accuracy(z: Any, labels: Any, test_z: Any, test_labels: Any, *, k: int =
     if k > len(z):
         raise InputError(f"k got {k}, expected 1 to {len(z)}, the number of labelled embeddings")
     classes, index = np.unique(labels, return_inverse=True)
-    similarities = normalize(test_z) @ normalize(z).T
+    similarities = onto_sphere(test_z) @ onto_sphere(z).T
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     votes = np.zeros((len(test_z), len(classes)), dtype=np.int64)
     for rank in range(k):
@@ -138,10 +137,7 @@ def few_labels(labels: Any, per_class: int, *, rng: np.random.Generator) -> np.n
 
 def _checked(z: Any, labels: Any, test_z: Any, test_labels: Any, directions: bool = True) -> tuple[np.ndarray, ...]:
     """Embeddings as float64 arrays of one width, and their labels."""
-    z, test_z = (
-        to_host(raw(check_embeddings(part, name, directions=directions, least=1))).astype(np.float64)
-        for part, name in ((z, "z"), (test_z, "test_z"))
-    )
+    z, test_z = (rows_of(part, name, directions=directions, least=1) for part, name in ((z, "z"), (test_z, "test_z")))
     if z.shape[1] != test_z.shape[1]:
         raise InputError(
             f"z and test_z have {z.shape[1]} and {test_z.shape[1]} dimensions, expected one encoder's output"

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import normalize as onto_sphere
-from hypercon.autograd.ops import raw
-from hypercon.backend import to_host
-from hypercon.validation import check_embeddings, check_flag
+from hypercon.metrics.rows import directions_of, rows_of
+from hypercon.validation import check_flag
 
 
 def effective_rank(z: Any, *, normalize: bool = True, centred: bool = False) -> float:
@@ -46,7 +44,8 @@ def effective_rank(z: Any, *, normalize: bool = True, centred: bool = False) -> 
     >>> round(effective_rank(np.eye(5)), 4), round(effective_rank(np.array([[1.0, 1.0], [2.0, 2.0]])), 4)
     (5.0, 1.0)
     """
-    rows = _rows(z, check_flag(normalize, "normalize"))
+    on_sphere = check_flag(normalize, "normalize")
+    rows = directions_of(z) if on_sphere else rows_of(z, directions=False)
     if check_flag(centred, "centred"):
         rows = rows - rows.mean(axis=0)
     values = np.linalg.svd(rows, compute_uv=False)
@@ -86,14 +85,9 @@ def wasserstein_uniformity(z: Any) -> float:
     >>> round(wasserstein_uniformity(square), 6), round(wasserstein_uniformity(np.ones((3, 2))), 4)
     (0.0, 1.4142)
     """
-    rows = _rows(z, True)
+    rows = directions_of(z)
     mean = rows.mean(axis=0)
     # the roots of the covariance's eigenvalues are the singular values of the centred rows over sqrt(N)
     deviations = np.linalg.svd(rows - mean, compute_uv=False) / math.sqrt(len(rows))
     square = (mean**2).sum() + 1 + (deviations**2).sum() - 2 / math.sqrt(rows.shape[1]) * deviations.sum()
     return math.sqrt(max(0.0, float(square)))
-
-
-def _rows(z: Any, on_sphere: bool) -> np.ndarray:
-    rows = to_host(raw(check_embeddings(z, "z", directions=on_sphere))).astype(np.float64)
-    return onto_sphere(rows) if on_sphere else rows

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import logsumexp, normalize
+from hypercon.autograd import logsumexp
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
 from hypercon.errors import InputError
 from hypercon.losses import alignment_loss, uniformity_loss
-from hypercon.validation import as_array, check_embeddings, check_labels, check_positive, check_whole
+from hypercon.metrics.rows import directions_of
+from hypercon.validation import as_array, check_labels, check_positive, check_whole
 
 
 def uniformity(z: Any, t: float = 2.0) -> Any:
@@ -210,7 +211,7 @@ def tolerance_gap(z: Any, labels: Any) -> float:
 
 def _class_similarities(z: Any, labels: Any) -> tuple[float, float]:
     """Mean similarity of same-class pairs and of other-class pairs (nan where there are none)."""
-    z = to_host(raw(normalize(check_embeddings(z, "z")))).astype(np.float64)
+    z = directions_of(z)
     classes = check_labels(labels, len(z))
     # sums over classes instead of all pairs: |sum of a class|^2 is the sum of its pairs' similarities, self-pairs
     # included

@@ -147,7 +147,7 @@ def test_the_command_lists_runs_and_refuses(tmp_path, capsys):
     assert main(["reproduce", "wl-eq6", "--seed", "-1"]) == 2
     (tmp_path / "file").write_text("")
     assert main(["reproduce", "wl-eq6", "--out", str(tmp_path / "file")]) == 2
-    assert "cannot be made a folder" in capsys.readouterr().err
+    assert "a folder that cannot be written to" in capsys.readouterr().err
 
 
 def test_verdicts_are_the_four_words_of_the_report():

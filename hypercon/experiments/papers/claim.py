@@ -24,7 +24,7 @@ class Panel:
     x, y : str
         What the axes show.
     curves : mapping of str to (array_like, array_like)
-        Each by name: where, and how much.
+        Each by name: where, as numbers or names, and how much.
     levels : mapping of str to float
         Horizontal lines.
     log_x, log_y : bool

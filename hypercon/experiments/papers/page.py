@@ -10,11 +10,12 @@ from string import Template
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from hypercon.experiments.papers.claim import VERDICTS, Panel
 from hypercon.files import atomic
+from hypercon.palette import CURVES
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito's, apart for colour-blind readers too
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 
@@ -25,7 +26,7 @@ def figure(panel: Panel) -> Figure:
     ax = drawn.subplots()
     single = len(panel.curves) + len(panel.levels) == 1
     for i, (name, (x, y)) in enumerate(panel.curves.items()):
-        (curve,) = ax.plot(x, y, color=COLOURS[i % 4], label=name, linewidth=2, markersize=4.5)
+        (curve,) = ax.plot(x, y, color=CURVES[i % 4], label=name, linewidth=2, markersize=4.5)
         curve.set(linestyle="" if panel.dots else STYLES[i % 4], alpha=0.75 if panel.dots else 1)
         if panel.dots or len(x) <= 20:
             curve.set_marker(MARKERS[i % 4])
@@ -33,6 +34,7 @@ def figure(panel: Panel) -> Figure:
         ax.axhline(level, color="#555555", linewidth=1.2, linestyle=STYLES[(i + 3) % 4], label=name, zorder=0)
     if panel.log_x:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())  # between the powers of ten there is no room for more
     if panel.log_y:
         ax.set_yscale("log")
     ax.set_xlabel(panel.x)

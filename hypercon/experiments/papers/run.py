@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hypercon.errors import HyperconError, InputError
+from hypercon.experiments import folder
 from hypercon.experiments.papers import CLAIMS
 from hypercon.experiments.papers.claim import VERDICTS, Claim, Measured
 from hypercon.files import atomic, write_json
@@ -82,11 +83,8 @@ def run(
     from hypercon.experiments.papers.page import figure, write_page  # matplotlib is loaded by those who draw
 
     seed = check_whole(seed, "seed", least=0)
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out got {str(out)!r}, which cannot be made a folder ({error.strerror})") from None
+    out = folder.named(out)
+    folder.make(out)
     records = []
     for number, made in enumerate(claims, 1):
         record, measured = examine(made, seed)

@@ -355,8 +355,8 @@ def _(rng: np.random.Generator) -> Measured:
         "to_temperature_1": sum(list(row[:4]) == sorted(row[:4]) for row in _TOLERANCE.values()),
         "to_the_simple_loss": sum(list(row) == sorted(row) for row in _TOLERANCE.values()),
     }
-    curves = {name: (range(5), row) for name, row in _TOLERANCE.items()}
-    return Measured(rises, Panel("temperature 0.07, 0.3, 0.7, 1.0, simple loss", "tolerance, as reported", curves))
+    curves = {name: (("0.07", "0.3", "0.7", "1", "simple loss"), row) for name, row in _TOLERANCE.items()}
+    return Measured(rises, Panel("temperature", "tolerance, as reported", curves))
 
 
 _IMAGES = {"CIFAR10": 50_000, "CIFAR100": 50_000, "SVHN": 73_257, "ImageNet100": 130_000}  # the last is about
@@ -373,5 +373,8 @@ _ALPHA = {"CIFAR10": 0.0819, "CIFAR100": 0.0819, "SVHN": 0.0315, "ImageNet100": 
 def _(rng: np.random.Generator) -> Measured:
     implied = {name: 4095 / alpha for name, alpha in _ALPHA.items()}
     values = {"implied_over_actual": {name: implied[name] / _IMAGES[name] for name in implied}}
-    curves = {"implied by alpha": (range(4), list(implied.values())), "actual": (range(4), list(_IMAGES.values()))}
-    return Measured(values, Panel("CIFAR10, CIFAR100, SVHN, ImageNet100", "training images", curves, dots=True))
+    curves = {
+        "implied by alpha": (list(implied), list(implied.values())),
+        "actual": (list(_IMAGES), list(_IMAGES.values())),
+    }
+    return Measured(values, Panel("", "training images", curves, dots=True))

@@ -1,0 +1,22 @@
+"""Embeddings as the metrics take them: checked, on the host, in double precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd.ops import raw
+from hypercon.backend import to_host
+from hypercon.losses.common import onto_sphere
+from hypercon.validation import check_embeddings
+
+
+def rows_of(z: Any, name: str = "z", *, directions: bool = True, least: int = 2) -> np.ndarray:
+    """Checked rows as they are, (N, D)."""
+    return to_host(raw(check_embeddings(z, name, directions=directions, least=least))).astype(np.float64)
+
+
+def directions_of(z: Any) -> np.ndarray:
+    """Checked rows at unit length, (N, D)."""
+    return onto_sphere(rows_of(z))
