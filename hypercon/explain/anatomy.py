@@ -200,12 +200,11 @@ class Explanation:
 
     def _over(self, temperatures: Sequence[float]) -> dict[str, list[float]]:
         """Means over the batch at other temperatures, by the names of the attributes: without forces and gradients."""
-        columns = np.arange(self.similarities.shape[1])
-        positive = columns == self.positives[:, None]
-        left_out = ~(positive | self.is_negative)
-        if self.kind.startswith("hard"):
-            left_out = _easy(self.similarities, positive, self._settings["k"], self._settings["alpha"])
-        pushed = int((~(positive | left_out)).sum(axis=1).max())
+        kept = self._kept()
+        pushed = self.is_negative if kept is None else kept
+        positive = np.arange(self.similarities.shape[1]) == self.positives[:, None]
+        left_out = ~(positive | pushed)
+        most = int(pushed.sum(axis=1).max())
         own = None if self.labels is None else self.labels[:, None] == self.labels
         found: dict[str, list[float]] = {}
         for tau in temperatures:
@@ -213,7 +212,7 @@ class Explanation:
             entropy = _entropy(parts.hardness)
             means = {
                 "loss": parts.loss.mean(),
-                "floor": _bounds(self.kind, len(self._inputs[0]), pushed, tau)[1],
+                "floor": _bounds(self.kind, len(self._inputs[0]), most, tau)[1],
                 "entropy": entropy.mean(),
                 "effective_negatives": np.exp(entropy).mean(),
                 "coupling": parts.coupling.mean(),
@@ -223,6 +222,13 @@ class Explanation:
             for name, mean_of_all in means.items():
                 found.setdefault(name, []).append(float(mean_of_all))
         return found
+
+    def _kept(self) -> np.ndarray | None:
+        """The negatives that a hard loss keeps, (A, C)."""
+        if not self.kind.startswith("hard"):
+            return None
+        positive = ~self.is_negative  # one direction: what is no negative is the positive
+        return ~(_easy(self.similarities, positive, self._settings["k"], self._settings["alpha"]) | positive)
 
     def plot(self, anchor: int = 0) -> Figure:
         """The matrices and the weights as a picture; embeddings in 2 or 3 dimensions also with their forces.
@@ -302,6 +308,8 @@ class Explanation:
         """Compare the closed-form gradients with autograd's and with finite differences, in float64.
 
         Autograd differentiates the loss as its definition reads, operation by operation; it does not know the formula.
+        The cut of a hard loss carries no gradient: the negatives that are kept here are kept at every point of a
+        difference, which would otherwise step over a jump of the slope wherever two negatives change places.
 
         Returns
         -------
@@ -327,9 +335,10 @@ class Explanation:
         units = [_lengths(z1, on_sphere), _lengths(z2, on_sphere), point[2]]
 
         def f(a: Any, b: Any, tau: Any) -> Any:
-            return _definition(a, b, tau, self.kind, **self._settings)
+            return _definition(a, b, tau, self.kind, kept, on_sphere)
 
         again = explain(z1, z2, temperature=self.temperature, loss=self.kind, **self._settings)
+        kept = again._kept()
         formula = _flat([again.grad_z1, again.grad_z2, again.grad_temperature], units)
         autograd = _flat(value_and_grad(f, argnums=(0, 1, 2))(*point)[1], units)
         logits = max(np.abs(again.similarities).max() / self.temperature, np.finfo(float).tiny)
@@ -553,8 +562,9 @@ def _bounds(loss: str, count: int, pushed: int, tau: float) -> tuple[float, floa
     return math.log1p(pushed), simplex(pushed, count, tau)
 
 
-def _definition(z1: Any, z2: Any, tau: Any, loss: str, *, k: int | None, alpha: float | None, normalize: bool) -> Any:
-    """The loss as its definition reads, for the engine to differentiate step by step."""
+def _definition(z1: Any, z2: Any, tau: Any, loss: str, kept: np.ndarray | None, normalize: bool) -> Any:
+    """The loss as its definition reads, for the engine to differentiate step by step; a hard one with the negatives
+    that it keeps."""
     if loss in NAMES:
         return from_definition(z1, z2, temperature=tau, loss=loss, normalize=normalize)
     if loss == "dcl":
@@ -562,7 +572,6 @@ def _definition(z1: Any, z2: Any, tau: Any, loss: str, *, k: int | None, alpha: 
     u, v = views(z1, z2, normalize)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    kept = ~(_easy(similarities, positive, k, alpha) | positive)
     own = mean_where(positive, similarities)
     if loss == "hard_simple":
         return mean(mean_where(kept, similarities) - own)
