@@ -36,3 +36,7 @@ class DataError(InputError):
 
 class TrainingError(HyperconError, ArithmeticError):
     """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit stopped before its result was as near the best as it should be."""

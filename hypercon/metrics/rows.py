@@ -17,6 +17,11 @@ def rows_of(z: Any, name: str = "z", *, directions: bool = True, least: int = 2)
     return to_host(raw(check_embeddings(z, name, directions=directions, least=least))).astype(np.float64)
 
 
-def directions_of(z: Any) -> np.ndarray:
+def directions_of(z: Any, name: str = "z") -> np.ndarray:
     """Checked rows at unit length, (N, D)."""
-    return onto_sphere(rows_of(z))
+    return onto_sphere(rows_of(z, name))
+
+
+def pair_count(count: int) -> int:
+    """How many ordered pairs i != j there are."""
+    return count * (count - 1)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hypercon as hc
-from hypercon.errors import DtypeError, InputError
-from hypercon.metrics import few_labels, knn_accuracy, linear_probe
+from hypercon.errors import ConvergenceWarning, DtypeError, InputError
+from hypercon.metrics import few_labels, knn_accuracy, linear_probe, probes
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -39,6 +39,7 @@ def test_neighbours_vote_as_written(seed, n, k):
     rng = np.random.default_rng(seed)
     z, test_z = rng.normal(size=(n, 2)), rng.normal(size=(6, 2))
     labels, test_labels = rng.integers(0, 3, n), rng.integers(0, 3, 6)
+    labels[:2] = 0, 1
     k, right = min(k, n), 0
     for x, label in zip(test_z, test_labels, strict=True):
         cosines = [x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in z]
@@ -133,6 +134,65 @@ def test_probes_take_tensors_float32_and_a_single_query(probe):
     assert probe(hc.tensor(z, requires_grad=True), hc.tensor(labels), z[:1], labels[:1]) == 1
 
 
+@pytest.mark.parametrize("decay", [1e-4, 1e-2])
+@pytest.mark.parametrize("spread", [0.1, 0.6])
+def test_the_probe_minimises_its_objective(decay, spread):
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(0)
+    h, labels = clusters(rng, spread=spread)
+    x = np.hstack([(h - h.mean(axis=0)) / h.std(axis=0), np.ones((len(h), 1))])
+    target = np.eye(4)[labels]
+
+    def objective(w):
+        logits = x @ w.reshape(x.shape[1], 4)
+        return (np.logaddexp.reduce(logits, axis=1) - (logits * target).sum(axis=1)).mean() + decay / 2 * (w @ w)
+
+    best = optimize.minimize(objective, np.zeros(4 * x.shape[1]), tol=1e-8).fun
+    w, gap = probes._fit_softmax(x, target, decay, 1000)
+    assert gap <= probes.GAP
+    assert best - 1e-8 <= objective(w.ravel()) <= best + gap + 1e-8
+
+
+def test_a_probe_that_has_not_converged_says_so():
+    rng = np.random.default_rng(0)
+    (h, labels), (test_h, test_labels) = clusters(rng, spread=0.6), clusters(rng, spread=0.6)
+    with pytest.warns(ConvergenceWarning, match="after 1 steps the objective may be .* nats above its minimum; raise"):
+        linear_probe(h, labels, test_h, test_labels, steps=1)
+
+
+def test_features_that_say_nearly_the_same_do_not_hold_the_probe_up():
+    rng = np.random.default_rng(0)
+    (h, labels), (test_h, test_labels) = clusters(rng), clusters(rng)
+    twins = [np.hstack([part, part + 1e-4 * rng.normal(size=part.shape)]) for part in (h, test_h)]
+    assert linear_probe(twins[0], labels, twins[1], test_labels) == 1  # a warning would be an error
+
+
+# --- leave one out, and blocks
+
+
+def test_without_test_embeddings_each_is_judged_by_the_others():
+    rng = np.random.default_rng(0)
+    z, labels = clusters(rng, spread=0.7)
+    everyone = np.arange(len(z))
+    alone = [knn_accuracy(z[everyone != i], labels[everyone != i], z[[i]], labels[[i]], k=3) for i in everyone]
+    assert knn_accuracy(z, labels, k=3) == pytest.approx(np.mean(alone))
+
+
+@pytest.mark.parametrize("block", [1, 37, 1000])
+def test_neighbours_are_the_same_however_the_rows_are_divided(block, monkeypatch):
+    rng = np.random.default_rng(0)
+    (z, labels), (test_z, test_labels) = clusters(rng, spread=0.7), clusters(rng, spread=0.7)
+    whole = knn_accuracy(z, labels, test_z, test_labels), knn_accuracy(z, labels)
+    monkeypatch.setattr("hypercon.metrics.retrieval.BLOCK", block)
+    assert (knn_accuracy(z, labels, test_z, test_labels), knn_accuracy(z, labels)) == whole
+
+
+def test_of_equally_near_embeddings_the_first_vote():
+    z = np.repeat([[1.0, 0.0], [0.0, 1.0]], [6, 2], axis=0)
+    assert knn_accuracy(z, [3, 3, 5, 5, 5, 5, 3, 5], [[1.0, 0.0]], [3], k=3) == 1
+    assert knn_accuracy(z, [3, 5, 5, 3, 3, 3, 3, 5], [[1.0, 0.0]], [5], k=3) == 1
+
+
 # --- few labels
 
 
@@ -169,11 +229,23 @@ Z, LABELS = np.eye(4), [0, 0, 1, 1]
         ((Z, LABELS, Z[:0], []), InputError, r"test_z got 0 row\(s\), expected at least 1"),
         ((Z[0], LABELS, Z, LABELS), InputError, r"z got shape \(4,\), expected \(N, D\)"),
         ((Z.astype(str), LABELS, Z, LABELS), DtypeError, "z got an array of <U"),
+        ((Z, [1] * 4, Z, LABELS), InputError, "labels: all are 1, expected at least two classes"),
     ],
 )
 def test_bad_input_is_refused(probe, arguments, error, message):
     with pytest.raises(error, match=message):
         probe(*arguments)
+
+
+def test_half_a_test_set_is_refused():
+    with pytest.raises(InputError, match="test_z and test_labels: got one of them, expected both"):
+        knn_accuracy(Z, LABELS, Z)
+
+
+@pytest.mark.parametrize("setting", [{"steps": 0}, {"decay": 0.0}])
+def test_a_probe_that_cannot_be_fitted_is_refused(setting):
+    with pytest.raises(InputError, match=f"{next(iter(setting))} got 0, expected"):
+        linear_probe(Z, LABELS, Z, LABELS, **setting)
 
 
 @pytest.mark.parametrize(("k", "expected"), [(0, "at least 1"), (5, "1 to 4")])
