@@ -14,6 +14,9 @@ Draw = Callable[[np.random.Generator, int], Arguments]
 Law = Callable[[Callable[..., Any], Arguments, np.random.Generator], str | None]
 
 
+SIZES = (2, 3, 4, 5, 7, 10)
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One function that a student writes.
@@ -42,6 +45,8 @@ class Exercise:
         float32 in, float32 out.
     tolerance : float
         Largest error, relative to the largest entry.
+    sizes : sequence of int
+        Of the cases, smallest first.
     points : float
     """
 
@@ -57,7 +62,19 @@ class Exercise:
     mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     keeps_dtype: bool = False
     tolerance: float = 1e-6
+    sizes: Sequence[int] = SIZES
     points: float = 1.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker may use."""
+
+    seconds_per_call: float = 5.0
+    seconds: float = 60.0
+    cpu_seconds: int = 30
+    memory: int = 1 << 30
+    file_size: int = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,8 @@ class Assignment:
     title: str
     exercises: tuple[Exercise, ...]
     allows: tuple[str, ...] = ()
-    grader: Callable[..., Any] | None = None
+    limits: Limits = Limits()
+    grader: Callable[..., Any] | None = None  # instead of calls: `a5_properties`
 
     @property
     def file(self) -> str:
@@ -132,7 +150,7 @@ def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[
     if not (math.isfinite(ratio) and ratio and agree([flat[0]], [ratio * flat[1]], 1e-5)):
         return None
     count = len(arguments[0]) if np.ndim(arguments[0]) else 0
-    known = {"missing 1/N: a sum where a mean is meant": count, "missing 1/(N - 1)": count - 1, "a factor 2": 2}
+    known: dict[str, float] = {"missing 1/N: a sum where a mean is meant": count, "missing 1/(N - 1)": count - 1, "a factor 2": 2}
     known |= {f"missing temperature or scale {value:g}": value for value in arguments if isinstance(value, float)}
     for name, factor in known.items():
         if factor and (math.isclose(ratio, factor, rel_tol=1e-5) or math.isclose(ratio, 1 / factor, rel_tol=1e-5)):

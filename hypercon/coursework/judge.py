@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from hypercon.coursework.exercise import Arguments, Exercise, agree, as_results, nature
-
-SIZES = (2, 3, 4, 5, 7, 10)
 
 
 class StudentError(Exception):
@@ -30,7 +28,7 @@ class Student(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an exercise. ``case`` shows the smallest input that failed; a student sees it, a class list not."""
+    """What became of an exercise. ``case`` shows the smallest input that failed: for students, not for class lists."""
 
     id: str
     name: str
@@ -46,31 +44,31 @@ class Outcome:
         return self.score == self.points
 
 
-class _Failure(Exception):
+class _WrongError(Exception):
     def __init__(self, reason: str, case: str = ""):
         self.reason, self.case = reason, case
 
 
 def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> Outcome:
     """Ask until something is wrong, or nothing is left to ask."""
-    told = {"id": exercise.id, "name": exercise.name, "points": exercise.points}
+    start = Outcome(exercise.id, exercise.name, exercise.points, hint=exercise.hint)
     try:
-        for size in SIZES:
+        for size in exercise.sizes:
             _check(exercise, student, exercise.arguments(rng, size))
         for extreme in exercise.extremes:
             _check(exercise, student, extreme(rng))
         if exercise.keeps_dtype:
-            _check(exercise, student, tuple(map(_single, exercise.arguments(rng, 3))), single=True)
+            _check(exercise, student, tuple(map(_single, exercise.arguments(rng, exercise.sizes[0]))), single=True)
         for law in exercise.laws:
-            arguments = exercise.arguments(rng, 4)
+            arguments = exercise.arguments(rng, exercise.sizes[-1])
             broken = law(lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
             if broken:
-                raise _Failure(f"breaks a law: {broken}", show(arguments))
-    except _Failure as failure:
-        return Outcome(**told, reason=failure.reason, case=failure.case, hint=exercise.hint)
+                raise _WrongError(f"breaks a law: {broken}", show(arguments))
+    except _WrongError as failure:
+        return replace(start, reason=failure.reason, case=failure.case)
     except StudentError as error:
-        return Outcome(**told, reason=str(error), hint=exercise.hint)
-    return Outcome(**told, score=exercise.points, reason="")
+        return replace(start, reason=str(error))
+    return replace(start, score=exercise.points, reason="", hint="")
 
 
 def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
@@ -82,20 +80,20 @@ def _check(exercise: Exercise, student: Student, arguments: Arguments, single: b
     results, after = student.call(exercise.name, _copied(arguments), exercise.outputs)
     shown = show(arguments)
     if not _unchanged(arguments, after):
-        raise _Failure("mutates its input: compute on a copy", shown)
+        raise _WrongError("mutates its input: compute on a copy", shown)
     if exercise.accepts is not None:
         wrong = exercise.accepts(arguments, results)
         if wrong:
-            raise _Failure(wrong, f"{shown}\n  got {_shown(results)}")
+            raise _WrongError(wrong, f"{shown}\n  got {_shown(results)}")
         return
     assert exercise.expected is not None
     expected = as_results(exercise.expected(*map(_double, arguments)), exercise.outputs)
     tolerance = 1e-4 if single else exercise.tolerance
     if not agree(results, expected, tolerance):
         reason = nature(exercise, tuple(map(_double, arguments)), results, expected)
-        raise _Failure(reason, f"{shown}\n  got      {_shown(results)}\n  expected {_shown(expected)}")
+        raise _WrongError(reason, f"{shown}\n  got      {_shown(results)}\n  expected {_shown(expected)}")
     if single and any(result.dtype != np.float32 for result in results):
-        raise _Failure("wrong dtype: float32 inputs gave float64 results, expected float32", shown)
+        raise _WrongError("wrong dtype: float32 inputs gave float64 results, expected float32", shown)
 
 
 def _copied(arguments: Arguments) -> Arguments:

@@ -19,10 +19,10 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypercon.coursework.exercise import Limits
 from hypercon.coursework.inside.frames import Frame, FrameError, pack, unpack
 from hypercon.errors import HyperconError
 
@@ -34,19 +34,8 @@ ALWAYS = ("isolated interpreter", "empty environment", "temporary folder", "wall
 OFFERED = ("limits", "namespaces", "other user", "no new privileges")
 
 
-class WorkerGone(HyperconError):
+class WorkerError(HyperconError):
     """The worker can be asked nothing more; the message says what became of it."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker may use."""
-
-    seconds_per_call: float = 5.0
-    seconds: float = 60.0
-    cpu_seconds: int = 30
-    memory: int = 1 << 30
-    file_size: int = 1 << 20
 
 
 class Worker:
@@ -86,7 +75,7 @@ class Worker:
             "open": _open_to_others(site) and _open_to_others(sysconfig.get_path("stdlib")),
             "cpu_seconds": limits.cpu_seconds, "memory": limits.memory, "file_size": limits.file_size,
         }  # fmt: skip
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -131,7 +120,7 @@ class Worker:
 
         Raises
         ------
-        WorkerGone
+        WorkerError
             It ended, was too slow, or what it sent is no answer to this request.
         """
         self.refuse_early_words()
@@ -148,7 +137,7 @@ class Worker:
             try:
                 view = view[os.write(self._requests, view[: 1 << 16]) :]
             except BrokenPipeError:
-                raise WorkerGone("the program ended before it answered") from None
+                raise WorkerError("the program ended before it answered") from None
             except BlockingIOError:
                 continue
 
@@ -157,15 +146,15 @@ class Worker:
         try:
             frame = unpack(self._read)
         except FrameError as error:
-            raise WorkerGone(f"the program wrote into the judge's channel: {error}") from None
+            raise WorkerError(f"the program wrote into the judge's channel: {error}") from None
         if frame.nonce != self._nonce:
-            raise WorkerGone("the program wrote into the judge's channel: an answer to another question")
+            raise WorkerError("the program wrote into the judge's channel: an answer to another question")
         return frame
 
     def refuse_early_words(self) -> None:
         """Whoever answers before being asked has not computed the answer."""
         if select.select([self._answers], [], [], 0)[0]:
-            raise WorkerGone("the program ended, or wrote into the judge's channel, before it was asked")
+            raise WorkerError("the program ended, or wrote into the judge's channel, before it was asked")
 
     def printed(self, limit: int = 2000) -> str:
         """The end of what the program printed, as text."""
@@ -196,7 +185,7 @@ class Worker:
             except BlockingIOError:
                 continue
             if not part:
-                raise WorkerGone("the program ended before it answered")
+                raise WorkerError("the program ended before it answered")
             parts += part
         return bytes(parts)
 
@@ -204,7 +193,7 @@ class Worker:
         left = self._call_ends - time.monotonic()
         readers, writers = ([], [self._requests]) if writing else ([self._answers], [])
         if left <= 0 or not any(select.select(readers, writers, [], left)):
-            raise WorkerGone(f"the program took longer than {self.limits.seconds_per_call:g} s")
+            raise WorkerError(f"the program took longer than {self.limits.seconds_per_call:g} s")
 
     def _read_layers(self, status: int) -> dict[str, bool]:
         told = b""
@@ -214,7 +203,7 @@ class Worker:
                 break
             told += part
         if not told:
-            raise WorkerGone(f"no worker could be started: {self.printed().strip()[-300:] or 'it said nothing'}")
+            raise WorkerError(f"no worker could be started: {self.printed().strip()[-300:] or 'it said nothing'}")
         return {str(name): bool(stands) for name, stands in json.loads(told).items()}
 
 
