@@ -150,7 +150,11 @@ def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[
     if not (math.isfinite(ratio) and ratio and agree([flat[0]], [ratio * flat[1]], 1e-5)):
         return None
     count = len(arguments[0]) if np.ndim(arguments[0]) else 0
-    known: dict[str, float] = {"missing 1/N: a sum where a mean is meant": count, "missing 1/(N - 1)": count - 1, "a factor 2": 2}
+    known: dict[str, float] = {
+        "missing 1/N: a sum where a mean is meant": count,
+        "missing 1/(N - 1)": count - 1,
+        "a factor 2": 2,
+    }
     known |= {f"missing temperature or scale {value:g}": value for value in arguments if isinstance(value, float)}
     for name, factor in known.items():
         if factor and (math.isclose(ratio, factor, rel_tol=1e-5) or math.isclose(ratio, 1 / factor, rel_tol=1e-5)):

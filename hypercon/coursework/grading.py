@@ -79,7 +79,9 @@ class StudentInWorker:
         """The worker with the submission loaded."""
         if self._worker is None:
             if self._started == MOST_WORKERS:
-                raise StudentError(f"not asked: the program has died {MOST_WORKERS} times, the last time since {self._why}")
+                raise StudentError(
+                    f"not asked: the program has died {MOST_WORKERS} times, the last time since {self._why}"
+                )
             self._started += 1
             self._worker = Worker(self._limits, self._walls)
             self.layers = self._worker.layers
@@ -106,7 +108,9 @@ class StudentInWorker:
 
 def grade_one(assignment: Assignment, submission: Submission, seed: int, limits: Limits, walls: bool) -> Grade:
     """Every exercise of one submission. When it returns, nothing of the submission runs any more."""
-    nothing = tuple(Outcome(e.id, e.name, e.points, reason=submission.reason, hint=e.hint) for e in assignment.exercises)
+    nothing = tuple(
+        Outcome(e.id, e.name, e.points, reason=submission.reason, hint=e.hint) for e in assignment.exercises
+    )
     if submission.reason:
         return Grade(submission.name, nothing, submission.reason)
     student = StudentInWorker(assignment, submission.source, limits, walls)

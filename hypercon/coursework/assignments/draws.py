@@ -71,12 +71,12 @@ def scaling(place: int) -> Callable[..., str | None]:
 
 
 def tangent(results: int) -> Callable[..., str | None]:
-    """The law that a gradient through the normalisation stands at right angles to its row."""
+    """The law that a gradient through the normalisation stands at right angles to its row. One result belongs to the
+    last input, several to the first ones."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
-        for gradient, x in zip(
-            _several(answer(*arguments)), arguments[-results - 1 :] if results == 1 else arguments, strict=False
-        ):
+        rows = arguments[-1:] if results == 1 else arguments[:results]
+        for gradient, x in zip(_several(answer(*arguments)), rows, strict=True):
             if not np.allclose((np.asarray(gradient) * x).sum(axis=1), 0, atol=1e-6):
                 return "a gradient is not tangent to the sphere"
         return None

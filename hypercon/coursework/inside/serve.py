@@ -39,10 +39,10 @@ def serve(requests: int, answers: int) -> None:
         if request.kind == "stop":
             return
         try:
-            answer = _answer(request, module, lambda frame: ask(frame, read, answers))
+            answer = pack(_answer(request, module, lambda frame: ask(frame, read, answers)))
         except BaseException as error:  # also SystemExit: an exit answers no question
-            answer = Frame("error", request.nonce, _told(error))
-        write(answers, pack(answer))
+            answer = pack(Frame("error", request.nonce, _told(error)))
+        write(answers, answer)
 
 
 def _answer(request: Frame, module: types.ModuleType, ask: Callable[[Frame], Frame]) -> Frame:
