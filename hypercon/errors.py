@@ -40,3 +40,10 @@ class TrainingError(HyperconError, ArithmeticError):
 
 class ConvergenceWarning(UserWarning):
     """A fit stopped before its result was as near the best as it should be."""
+
+
+class UnfinishedError(HyperconError, NotImplementedError):
+    """An exercise that is not written yet. A notebook shows its message without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]

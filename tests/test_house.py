@@ -26,6 +26,7 @@ FLOORS = [
     {"training"},
     {"plotting"},
     {"testing", "experiments"},
+    {"coursework"},
     {"cli"},
     {"__main__", "__init__"},
 ]

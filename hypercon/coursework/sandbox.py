@@ -1,0 +1,234 @@
+"""The judge's side of a worker: starting one behind its walls, asking it under a deadline, and ending it for certain.
+
+The judge sends inputs and reads numbers. It never imports, unpickles or runs what a student wrote.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypercon.coursework.exercise import Limits
+from hypercon.coursework.inside.frames import Frame, FrameError, pack, unpack
+from hypercon.errors import HyperconError
+
+_FOLDER = str(Path(__file__).parent)
+_START = "import sys; sys.path[:0] = [{folder!r}]; sys.path += {site!r}; from inside.start import main; main()"
+_PACKAGES = ("numpy", "numpy.libs", "hypothesis", "sortedcontainers", "_hypothesis_globals.py")
+
+ALWAYS = ("isolated interpreter", "empty environment", "temporary folder", "wall clock")
+OFFERED = ("limits", "namespaces", "other user", "no new privileges")
+
+
+class WorkerError(HyperconError):
+    """The worker can be asked nothing more; the message says what became of it."""
+
+
+class Worker:
+    """A student's text in a process of its own.
+
+    Parameters
+    ----------
+    limits : Limits
+    walls : bool, default True
+        Ask the system for namespaces and another user. Without them, what is left is enough for one's own code.
+
+    Attributes
+    ----------
+    layers : dict of str to bool
+        Which of `OFFERED` stand, as the keeper says before any of the student's code has run.
+    """
+
+    def __init__(self, limits: Limits, walls: bool = True):
+        self.limits = limits
+        self._deadline = time.monotonic() + limits.seconds
+        self._folder = Path(tempfile.mkdtemp(prefix="hypercon-worker-"))
+        self._folder.chmod(0o755)
+        work, root = self._folder / "work", self._folder / "root"
+        work.mkdir()
+        root.mkdir()
+        uid = _unused_uid() if walls and hasattr(os, "getuid") and os.getuid() == 0 else None
+        if uid is not None:
+            os.chown(work, uid, uid)
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        status_read, status = os.pipe()
+        control, self._control = os.pipe()
+        site = sysconfig.get_path("purelib")
+        plan = {
+            "folder": _FOLDER, "root": str(root), "work": str(work), "requests": requests, "answers": answers,
+            "status": status, "control": control, "uid": uid, "namespaces": walls, "packages": _packages(),
+            "open": _open_to_others(site) and _open_to_others(sysconfig.get_path("stdlib")),
+            "cpu_seconds": limits.cpu_seconds, "memory": limits.memory, "file_size": limits.file_size,
+        }  # fmt: skip
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-B",
+                "-u",
+                "-c",
+                _START.format(folder=_FOLDER, site=[site]),
+                json.dumps(plan),
+            ],
+            env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            cwd=work,
+            pass_fds=(requests, answers, status, control),
+            start_new_session=True,
+        )
+        for inherited in (requests, answers, status, control):
+            os.close(inherited)
+        for ours in (self._requests, self._answers):
+            os.set_blocking(ours, False)
+        try:
+            self.layers = self._read_layers(status_read)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(status_read)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def ask(self, kind: str, text: str = "", values: Sequence[Any] = (), count: int = 0) -> Frame:
+        """Send a request and return its answer.
+
+        The nonce is drawn when the request is sent, so nothing written before can be its answer.
+
+        Raises
+        ------
+        WorkerError
+            It ended, was too slow, or what it sent is no answer to this request.
+        """
+        self.refuse_early_words()
+        self._nonce = secrets.token_hex(8)
+        self._call_ends = min(time.monotonic() + self.limits.seconds_per_call, self._deadline)
+        self.send(Frame(kind, self._nonce, text, count, tuple(values)))
+        return self.receive()
+
+    def send(self, frame: Frame) -> None:
+        """Write a frame, within the time of the request that is being answered."""
+        view = memoryview(pack(frame))
+        while view:
+            self._await(writing=True)
+            try:
+                view = view[os.write(self._requests, view[: 1 << 16]) :]
+            except BrokenPipeError:
+                raise WorkerError("the program ended before it answered") from None
+            except BlockingIOError:
+                continue
+
+    def receive(self) -> Frame:
+        """Read a frame that answers the last request."""
+        try:
+            frame = unpack(self._read)
+        except FrameError as error:
+            raise WorkerError(f"the program wrote into the judge's channel: {error}") from None
+        if frame.nonce != self._nonce:
+            raise WorkerError("the program wrote into the judge's channel: an answer to another question")
+        return frame
+
+    def refuse_early_words(self) -> None:
+        """Whoever answers before being asked has not computed the answer."""
+        if select.select([self._answers], [], [], 0)[0]:
+            raise WorkerError("the program ended, or wrote into the judge's channel, before it was asked")
+
+    def printed(self, limit: int = 2000) -> str:
+        """The end of what the program printed, as text."""
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - limit))
+        return self._output.read(limit).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the worker and everything it started, and remove its folder. Afterwards nothing of it runs."""
+        if self._process.returncode is None:
+            os.close(self._control)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            os.close(self._requests)
+            os.close(self._answers)
+            self._output.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read(self, count: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            self._await(writing=False)
+            try:
+                part = os.read(self._answers, min(count - len(parts), 1 << 20))
+            except BlockingIOError:
+                continue
+            if not part:
+                raise WorkerError("the program ended before it answered")
+            parts += part
+        return bytes(parts)
+
+    def _await(self, writing: bool) -> None:
+        left = self._call_ends - time.monotonic()
+        readers, writers = ([], [self._requests]) if writing else ([self._answers], [])
+        if left <= 0 or not any(select.select(readers, writers, [], left)):
+            raise WorkerError(f"the program took longer than {self.limits.seconds_per_call:g} s")
+
+    def _read_layers(self, status: int) -> dict[str, bool]:
+        told = b""
+        while select.select([status], [], [], 30)[0]:
+            part = os.read(status, 4096)
+            if not part:
+                break
+            told += part
+        if not told:
+            raise WorkerError(f"no worker could be started: {self.printed().strip()[-300:] or 'it said nothing'}")
+        return {str(name): bool(stands) for name, stands in json.loads(told).items()}
+
+
+def available_layers() -> dict[str, bool]:
+    """Which walls this system lets a worker have, from starting one."""
+    with Worker(Limits()) as worker:
+        return dict.fromkeys(ALWAYS, True) | worker.layers
+
+
+def _packages() -> list[str]:
+    """Where the packages lie that a worker may see, without importing any."""
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None
+    assert spec.origin is not None
+    site = Path(spec.origin).parent.parent
+    native = [path.name for path in site.glob("*__mypyc*.so")]
+    return [str(site / name) for name in (*_PACKAGES, *native) if (site / name).exists()]
+
+
+def _open_to_others(path: str) -> bool:
+    """Can a user without rights reach this?"""
+    resolved = Path(path).resolve()
+    return all(folder.stat().st_mode & 0o001 for folder in (resolved, *resolved.parents))
+
+
+def _unused_uid() -> int:
+    """A user that nobody is: one for each worker, so that ending all of its processes ends nothing else."""
+    return random.SystemRandom().randrange(1 << 20, 1 << 21)
