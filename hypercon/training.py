@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from hypercon import losses
+from hypercon import losses, memory
 from hypercon.autograd import Tensor, tensor
 from hypercon.backend import read, xp
 from hypercon.data.batching import batches, check_batch_size
@@ -154,7 +154,7 @@ def fit(
     for parameter in optimizer.parameters:
         parameter.grad = None  # what an earlier backward() left is not of this training
     note = _bounds_note(loss, batch_size, temperature)
-    with _bar(total, progress) as bar, _threads_for(encoder):
+    with _bar(total, progress) as bar, _threads_for(encoder), _memory_given_back():
         start = time.perf_counter()
         for _ in range(epochs):
             for chosen in batches(len(images), batch_size, rng=rng):
@@ -264,6 +264,15 @@ def _called(value: Any) -> str:
 def _threads_for(encoder: Module) -> AbstractContextManager[None]:
     largest = max(int(np.prod(parameter.shape)) for parameter in encoder.parameters())
     return one_blas_thread() if largest <= SMALL_LAYER else nullcontext()
+
+
+@contextmanager
+def _memory_given_back() -> Iterator[None]:
+    """What the layers keep from step to step is of no use after the last."""
+    try:
+        yield
+    finally:
+        memory.clear()
 
 
 def _check_finite(what: str, value: Any, number: int) -> None:

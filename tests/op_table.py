@@ -312,7 +312,6 @@ _ROWS: dict[str, list[Any]] = {
             (1, 1, 3, 4),
             (1, 1, 3, 2),
         ),
-        row(hc.conv2d, correlate, (65, 1, 1, 1), (2, 1, 1, 1)),  # two blocks of images
     ],
     "max_pool2d": [row(lambda x: hc.max_pool2d(x, 2), lambda x: of_tiles(np.max, x, 2), (1, 2, 5, 4))],
     "avg_pool2d": [row(lambda x: hc.avg_pool2d(x, 2), lambda x: of_tiles(np.mean, x, 2), (1, 2, 5, 4))],
@@ -324,6 +323,13 @@ _ROWS: dict[str, list[Any]] = {
         row(hc.batch_norm, standardise, (3, 2), (2,), (2,)),
         row(hc.batch_norm, standardise, (2, 2, 1, 2), (2,), (2,)),
         row(lambda x: hc.batch_norm(x, 2.0, 1.0), lambda x: standardise(x, 2.0, 1.0), (3, 2)),
+        row(
+            lambda x, gamma, beta: hc.batch_norm(x, gamma, beta, relu=True),
+            lambda x, gamma, beta: np.maximum(standardise(x, gamma, beta), 0),
+            (3, 2, 2),
+            (2,),
+            (2,),
+        ),
     ],
 }
 _HIDDEN_ROWS: dict[str, list[Any]] = {

@@ -20,7 +20,7 @@ PACKAGE = Path(hypercon.__file__).parent
 TABLE = cupy_signatures.load()
 ON_DEVICES = ["autograd", "losses", "metrics", "nn", "optim.py", "training.py", "validation.py"]
 # these compute on the host alone, whatever device their inputs come from
-ON_THE_HOST = {"autograd/drawing.py", "metrics/probes.py"}
+ON_THE_HOST = {"autograd/drawing.py", "autograd/strips.py", "metrics/probes.py"}
 SOURCES = sorted(
     path
     for room in ON_DEVICES

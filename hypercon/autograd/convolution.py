@@ -5,17 +5,17 @@ into columns is then a handful of copies with long contiguous runs, and a channe
 normalisation reads it at full speed). Other layouts are accepted and give the same numbers, only slower.
 
 A convolution is bilinear, so three operations close under differentiation: `conv2d`, its adjoint in the image and its
-adjoint in the kernel. Each one's derivative is the other two, which gives every order.
+adjoint in the kernel. Each one's derivative is the other two, which gives every order. All three are written here as
+one product with the columns of the whole batch; where those are large, the CPU goes strip by strip (strips.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hypercon import threads
+from hypercon.autograd import strips
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import primitive
 from hypercon.autograd.functions import mean
@@ -23,8 +23,6 @@ from hypercon.autograd.ops import max as max_over
 from hypercon.autograd.ops import reshape
 from hypercon.backend import Array, xp
 from hypercon.errors import InputError
-
-BLOCK = 64  # images in one block: its columns stay near the cache, its runs stay long
 
 
 @primitive(
@@ -34,15 +32,10 @@ BLOCK = 64  # images in one block: its columns stay near the cache, its runs sta
 def _conv2d(x: Any, w: Any, *, stride: int, padding: int) -> Any:
     n, kernels = x.shape[0], w.shape[0]
     height, width = _out_size(x.shape[2:], w.shape[2:], stride, padding)
-    y = _image_last(xp(x), (n, kernels, height, width), xp(x).result_type(x, w))
-    rows = _kernel_rows(w)
-
-    def block(images: slice) -> None:
-        columns = _columns(_padded(x[images], padding), w.shape[2:], (height, width), stride)
-        y[images] = (rows @ columns).reshape(kernels, height, width, -1).transpose(3, 0, 1, 2)
-
-    _in_blocks(block, x)
-    return y
+    if strips.serve(x, w.shape, (n, kernels, height, width)):
+        return strips.convolved(x, w, (height, width), stride, padding)
+    columns = _columns(_padded(x, padding), w.shape[2:], (height, width), stride)
+    return (_kernel_rows(w) @ columns).reshape(kernels, height, width, n).transpose(3, 0, 1, 2)
 
 
 @primitive(
@@ -54,20 +47,15 @@ def _conv_image(y: Any, w: Any, *, size: tuple[int, int], stride: int, padding: 
     m = xp(y)
     n, kernels, height, width = y.shape
     channels, kh, kw = w.shape[1:]
-    x = _image_last(m, (n, channels, *size), m.result_type(y, w))
-    columns_from = _kernel_rows(w).T
-
-    def block(images: slice) -> None:
-        part = m.ascontiguousarray(y[images].transpose(1, 2, 3, 0)).reshape(kernels, -1)
-        columns = (columns_from @ part).reshape(kh, kw, channels, height, width, -1)
-        padded = m.zeros((channels, size[0] + 2 * padding, size[1] + 2 * padding, columns.shape[-1]), x.dtype)
-        for i in range(kh):
-            for j in range(kw):
-                padded[:, i : i + stride * height : stride, j : j + stride * width : stride] += columns[i, j]
-        x[images] = padded[:, padding : padding + size[0], padding : padding + size[1]].transpose(3, 0, 1, 2)
-
-    _in_blocks(block, y)
-    return x
+    if strips.serve(y, w.shape, y.shape):
+        return strips.by_image(y, w, size, stride, padding)
+    outputs = m.ascontiguousarray(y.transpose(1, 2, 3, 0)).reshape(kernels, -1)
+    columns = (_kernel_rows(w).T @ outputs).reshape(kh, kw, channels, height, width, n)
+    padded = m.zeros((channels, size[0] + 2 * padding, size[1] + 2 * padding, n), columns.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            padded[:, i : i + stride * height : stride, j : j + stride * width : stride] += columns[i, j]
+    return padded[:, padding : padding + size[0], padding : padding + size[1]].transpose(3, 0, 1, 2)
 
 
 @primitive(
@@ -76,20 +64,12 @@ def _conv_image(y: Any, w: Any, *, size: tuple[int, int], stride: int, padding: 
 )
 def _conv_kernel(y: Any, x: Any, *, size: tuple[int, int], stride: int, padding: int) -> Any:
     """The adjoint of ``w -> conv2d(x, w)``: outputs against the columns they were made from, summed over images."""
-    m = xp(x)
-    kernels, (height, width), channels = y.shape[1], y.shape[2:], x.shape[1]
-    parts: list[Array] = [None] * len(_blocks(x))
-
-    def block(images: slice) -> None:
-        columns = _columns(_padded(x[images], padding), size, (height, width), stride)
-        part = m.ascontiguousarray(y[images].transpose(1, 2, 3, 0)).reshape(kernels, -1)
-        parts[images.start // BLOCK] = part @ columns.T
-
-    _in_blocks(block, x)
-    total = parts[0]
-    for part in parts[1:]:  # in the order of the blocks, whichever thread made them
-        total = total + part
-    return total.reshape(kernels, *size, channels).transpose(0, 3, 1, 2)
+    kernels, channels = y.shape[1], x.shape[1]
+    if strips.serve(x, (kernels, channels, *size), y.shape):
+        return strips.by_kernel(y, x, size, stride, padding)
+    columns = _columns(_padded(x, padding), size, y.shape[2:], stride)
+    outputs = xp(y).ascontiguousarray(y.transpose(1, 2, 3, 0)).reshape(kernels, -1)
+    return (outputs @ columns.T).reshape(kernels, *size, channels).transpose(0, 3, 1, 2)
 
 
 @composed
@@ -201,14 +181,8 @@ def _out_size(image: tuple[int, ...], kernel: tuple[int, ...], stride: int, padd
     return height, width
 
 
-def _image_last(m: Any, shape: tuple[int, int, int, int], dtype: Any) -> Array:
-    """An empty (N, C, H, W) array that lies in memory as (C, H, W, N)."""
-    n, *rest = shape
-    return m.empty((*rest, n), dtype).transpose(3, 0, 1, 2)
-
-
 def _padded(x: Array, padding: int) -> Array:
-    """A block of images as (C, H + 2 padding, W + 2 padding, n), with zeros around."""
+    """Images as (C, H + 2 padding, W + 2 padding, n), with zeros around."""
     n, c, h, w = x.shape
     out = xp(x).zeros((c, h + 2 * padding, w + 2 * padding, n), x.dtype)
     out[:, padding : padding + h, padding : padding + w] = x.transpose(1, 2, 3, 0)
@@ -228,17 +202,3 @@ def _columns(padded: Array, kernel: tuple[int, int], out: tuple[int, int], strid
 def _kernel_rows(w: Array) -> Array:
     """The kernels as rows in the order of the columns, (K, kh kw C)."""
     return xp(w).ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(w.shape[0], -1)
-
-
-def _blocks(x: Array) -> list[slice]:
-    return [slice(start, start + BLOCK) for start in range(0, max(x.shape[0], 1), BLOCK)]  # no images: an empty block
-
-
-def _in_blocks(work: Callable[[slice], None], x: Array) -> None:
-    """Blocks of images over the cores; on a GPU too, one after the other."""
-    blocks = _blocks(x)
-    if xp(x) is np:
-        threads.run(lambda i: work(blocks[i]), len(blocks))
-    else:
-        for images in blocks:
-            work(images)

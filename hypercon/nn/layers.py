@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.autograd import Tensor, batch_norm, conv2d, max_pool2d, mean, normalize, relu, reshape, tensor
+from hypercon.autograd import Tensor, batch_norm, conv2d, max_pool2d, mean, normalize, reshape, tensor
+from hypercon.autograd import relu as positive_part
 from hypercon.autograd.normalization import channel_moments
 from hypercon.backend import resolve_device, to_device, to_host
 from hypercon.errors import DtypeError, InputError
@@ -150,7 +151,7 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after the other.
+    """Modules one after the other; a `ReLU` right behind a `BatchNorm` is computed with it, in one go.
 
     Examples
     --------
@@ -163,8 +164,13 @@ class Sequential(Module):
         self.layers = [check_module(layer, f"layer {i} of Sequential") for i, layer in enumerate(layers)]
 
     def __call__(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
+        layers = iter(zip(self.layers, [*self.layers[1:], None], strict=True))
+        for layer, behind in layers:
+            if type(layer) is BatchNorm and type(behind) is ReLU:  # and nothing derived from them, which may do more
+                x = layer.with_relu(x)
+                next(layers)
+            else:
+                x = layer(x)
         return x
 
 
@@ -265,6 +271,13 @@ class BatchNorm(Module):
         return f"{len(self.running_mean)}" + ("" if self.scale is not None else ", affine=False")
 
     def __call__(self, x: Any) -> Any:
+        return self._normalized(x, relu=False)
+
+    def with_relu(self, x: Any) -> Any:
+        """The same with a `ReLU` behind it, as one operation."""
+        return self._normalized(x, relu=True)
+
+    def _normalized(self, x: Any, *, relu: bool) -> Any:
         _check_axes(self, x, "(N, channels, ...)", None, 1, len(self.running_mean))
         scale = 1.0 if self.scale is None else self.scale
         shift = 0.0 if self.shift is None else self.shift
@@ -274,18 +287,19 @@ class BatchNorm(Module):
             count = data.size // data.shape[1]
             self.running_mean += self.momentum * (mean - self.running_mean)
             self.running_var += self.momentum * (var * (count / max(count - 1, 1)) - self.running_var)
-            return batch_norm(x, scale, shift, eps=self.eps, moments=(mean, var))
+            return batch_norm(x, scale, shift, eps=self.eps, moments=(mean, var), relu=relu)
         # by now the statistics are constants: the whole layer is one scale and one shift
         shape = (1, -1, *([1] * (x.ndim - 2)))
         gain = (self.running_var + self.eps) ** -0.5 * scale
-        return x * reshape(gain, shape) + reshape(shift - self.running_mean * gain, shape)
+        y = x * reshape(gain, shape) + reshape(shift - self.running_mean * gain, shape)
+        return positive_part(y) if relu else y
 
 
 class ReLU(Module):
     """max(x, 0)."""
 
     def __call__(self, x: Any) -> Any:
-        return relu(x)
+        return positive_part(x)
 
 
 class Flatten(Module):
