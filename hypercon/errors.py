@@ -36,3 +36,7 @@ class DataError(InputError):
 
 class TrainingError(HyperconError, ArithmeticError):
     """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class RankError(HyperconError, RuntimeError):
+    """Work over several processes that cannot go on, such as one of which a process has ended."""
