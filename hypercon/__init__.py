@@ -10,6 +10,7 @@ from hypercon import autograd, data, errors, losses, metrics, nn, optim
 from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
 from hypercon.configuration import show_config
 from hypercon.explain import Explanation, explain, explain_similarities
+from hypercon.gradient_cache import backward_in_chunks
 from hypercon.losses import info_nce, nt_xent
 from hypercon.temperature import CosineTemperature, LearnedTemperature, Temperature
 from hypercon.training import History, fit
@@ -26,6 +27,7 @@ __all__ = [
     "Temperature",
     "__version__",
     "autograd",
+    "backward_in_chunks",
     "coursework",
     "data",
     "errors",

@@ -47,3 +47,7 @@ class UnfinishedError(HyperconError, NotImplementedError):
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
+
+
+class RankError(HyperconError, RuntimeError):
+    """Work over several processes that cannot go on, such as one of which a process has ended."""

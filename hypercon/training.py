@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hypercon import losses, memory
-from hypercon.autograd import Tensor, tensor
+from hypercon import distributed, losses, memory
+from hypercon.autograd import tensor
 from hypercon.backend import read, xp
 from hypercon.data.batching import batches, check_batch_size
+from hypercon.distributed import Ranks, check_alike, share, sum_gradients, synchronised, together
 from hypercon.errors import DtypeError, InputError, TrainingError
+from hypercon.gradient_cache import backward_in_chunks, batch_norms, check_scalar_loss
 from hypercon.nn import Module
 from hypercon.nn.encoders import check_images_for
 from hypercon.optim import Optimizer
@@ -89,6 +91,8 @@ def fit(
     augment: TwoViews,
     rng: np.random.Generator,
     progress: bool | str = False,
+    ranks: Ranks | None = None,
+    chunk_size: int | None = None,
 ) -> History:
     """Train an encoder in place.
 
@@ -100,7 +104,8 @@ def fit(
     images : ndarray, (N, C, H, W)
         float32 in [0, 1].
     loss : {"info_nce", "nt_xent"} or callable
-        A callable takes the embeddings of two views and returns a scalar tensor.
+        A callable takes the embeddings of two views and returns a scalar tensor. Over ranks it takes this rank's, and
+        returns the loss of all, as those of `hypercon.distributed` do.
     temperature : float or Temperature
         For a loss given by name; a callable carries its own. One that changes goes on with every step. A
         `LearnedTemperature` is trained if the optimiser has its parameters as well.
@@ -116,6 +121,14 @@ def fit(
         Of the order and the views. The same generator and the same encoder give the same weights, bit for bit.
     progress : bool or str, default False
         Show a bar, with this text before it. With a named loss it shows where the loss lies between floor and chance.
+        Over ranks, rank 0 alone shows one.
+    ranks : Ranks, optional
+        Those that ``mpiexec`` has started, as `hypercon.distributed.ranks_of_this_job` gives them. All call this with
+        equal arguments; each embeds its share of every batch, and the loss is that of the whole batch. The weights are
+        those that one process finds, up to rounding, and the same on all ranks. An error on any ends the job.
+    chunk_size : int, optional
+        Rows of each view that go through the encoder at a time, where activations of the batch do not fit; see
+        `hypercon.backward_in_chunks`, also on what becomes of batch normalisation.
 
     Returns
     -------
@@ -144,21 +157,41 @@ def fit(
     >>> history.steps
     5
     """
-    objective = _objective(loss, temperature)
+    ranks = _checked_ranks(ranks)
+    objective = _objective(loss, temperature, ranks)
     images = _checked(encoder, images, optimizer, augment)
     epochs, rng = check_whole(epochs, "epochs", least=1), check_generator(rng)
     batch_size = check_batch_size(batch_size, len(images))
+    if chunk_size is not None:
+        chunk_size = check_whole(chunk_size, "chunk_size", least=1)
     history = History(batch_size=batch_size)
     total = epochs * (len(images) // batch_size)
     encoder.train()
     for parameter in optimizer.parameters:
         parameter.grad = None  # what an earlier backward() left is not of this training
+    _check_ranks(ranks, encoder, images, rng, batch_size, chunk_size)
     note = _bounds_note(loss, batch_size, temperature)
-    with _bar(total, progress) as bar, _threads_for(encoder), _memory_given_back():
+    shown = progress if ranks.rank == 0 else False
+    with (
+        _bar(total, shown) as bar,
+        _threads_for(encoder),
+        _memory_given_back(),
+        synchronised(encoder, ranks),
+        together(ranks),
+    ):
         start = time.perf_counter()
         for _ in range(epochs):
             for chosen in batches(len(images), batch_size, rng=rng):
-                history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
+                views = _two_views(augment, images[chosen], rng)
+                if ranks.size > 1:  # all ranks draw the whole batch's views, as one process would, and embed their own
+                    mine = share(batch_size, ranks)
+                    views = views[0][mine], views[1][mine]
+                value = _backward(encoder, views, objective, history.steps, chunk_size)
+                if history.steps == 0:
+                    _check_all_take_part(encoder, optimizer)
+                sum_gradients(optimizer.parameters, ranks)
+                optimizer.step()
+                history.losses.append(value)
                 history.seconds = time.perf_counter() - start
                 bar.update(1)
                 bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
@@ -169,35 +202,32 @@ def fit(
     return history
 
 
-def _step(
+def _backward(
     encoder: Module,
-    images: np.ndarray,
+    views: tuple[np.ndarray, np.ndarray],
     objective: Callable[[Any, Any], Any],
-    optimizer: Optimizer,
-    augment: TwoViews,
-    rng: np.random.Generator,
     number: int,
+    chunk_size: int | None,
 ) -> float:
-    """One step; both views go through the encoder as one batch, so that batch normalisation sees them alike."""
-    views = np.concatenate(_two_views(augment, images, rng))
-    z = encoder(tensor(views, device=encoder.device))
-    _check_finite("the embeddings are", z, number)
+    """The loss of step ``number``, and every parameter's gradient."""
     try:
-        value = objective(z[: len(images)], z[len(images) :])
+        if chunk_size is not None:
+            value: Any = backward_in_chunks(encoder, views, loss=objective, chunk_size=chunk_size)
+            _check_finite("the loss is", np.asarray(value), number)
+            return float(value)
+        # both views go through the encoder as one batch, so that batch normalisation sees them alike
+        z = encoder(tensor(np.concatenate(views), device=encoder.device))
+        _check_finite("the embeddings are", z.data, number)
+        value = objective(z[: len(views[0])], z[len(views[0]) :])
     except InputError as error:
         if number == 0:
             raise
         raise TrainingError(  # it took those of the first step, so the shapes are right and the numbers are not
             f"the loss cannot take the embeddings of step {number}: use a smaller learning rate ({error})"
         ) from error
-    if not isinstance(value, Tensor) or value.shape != ():
-        shown = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
-        raise DtypeError(f"loss gave {shown}, expected a scalar tensor, made by hypercon's functions from both views")
-    _check_finite("the loss is", value, number)
+    value = check_scalar_loss(value)
+    _check_finite("the loss is", value.data, number)
     value.backward()
-    if number == 0:
-        _check_all_take_part(encoder, optimizer)
-    optimizer.step()
     return float(value)
 
 
@@ -275,13 +305,36 @@ def _memory_given_back() -> Iterator[None]:
         memory.clear()
 
 
-def _check_finite(what: str, value: Any, number: int) -> None:
-    if not read(xp(value.data).isfinite(value.data).all()):
+def _check_finite(what: str, array: Any, number: int) -> None:
+    if not read(xp(array).isfinite(array).all()):
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 
+def _checked_ranks(ranks: Any) -> Ranks:
+    if ranks is not None and not isinstance(ranks, Ranks):
+        raise DtypeError(f"ranks got {type(ranks).__name__}, expected hypercon.distributed.ranks_of_this_job()")
+    return Ranks() if ranks is None else ranks
+
+
+def _check_ranks(
+    ranks: Ranks, encoder: Module, images: np.ndarray, rng: np.random.Generator, batch_size: int, chunk_size: int | None
+) -> None:
+    """Refuse ranks that cannot share a batch, and such as would train different encoders."""
+    share(batch_size, ranks)
+    if ranks.size == 1:
+        return
+    if chunk_size is not None and batch_norms(encoder):
+        raise InputError(
+            f"chunk_size got {chunk_size} with {ranks.size} ranks, whose batch normalisation needs all rows at once: "
+            f"leave it out and take more ranks, or an encoder without batch statistics"
+        )
+    check_alike("the encoder's weights", list(encoder.state().values()), ranks)
+    check_alike("the images", [images], ranks)
+    check_alike("the generators' states", [np.frombuffer(repr(rng.bit_generator.state).encode(), np.uint8)], ranks)
+
+
 def _objective(
-    loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None
+    loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None, ranks: Ranks
 ) -> Callable[[Any, Any], Any]:
     if callable(loss):
         if temperature is not None:
@@ -293,6 +346,8 @@ def _objective(
     if temperature is None:
         raise InputError(f'loss "{loss}" needs a temperature, for example temperature=0.2')
     check_temperature(temperature)
+    if ranks.size > 1:
+        return partial(getattr(distributed, loss), temperature=temperature, ranks=ranks)
     return partial(getattr(losses, loss), temperature=temperature)
 
 

@@ -22,7 +22,7 @@ FLOORS = [
     {"temperature"},
     {"losses"},
     {"metrics", "nn"},
-    {"explain", "optim", "data"},
+    {"explain", "optim", "data", "gradient_cache", "distributed"},
     {"training"},
     {"plotting"},
     {"testing", "experiments"},

@@ -18,7 +18,17 @@ from hypercon.testing import cupy_signatures
 
 PACKAGE = Path(hypercon.__file__).parent
 TABLE = cupy_signatures.load()
-ON_DEVICES = ["autograd", "losses", "metrics", "nn", "optim.py", "training.py", "validation.py"]
+ON_DEVICES = [
+    "autograd",
+    "distributed",
+    "gradient_cache.py",
+    "losses",
+    "metrics",
+    "nn",
+    "optim.py",
+    "training.py",
+    "validation.py",
+]
 # these compute on the host alone, whatever device their inputs come from
 ON_THE_HOST = {"autograd/drawing.py", "autograd/strips.py", "metrics/probes.py"}
 SOURCES = sorted(
@@ -32,6 +42,7 @@ NOT_OF_ARRAYS = {"sort", "partition"}
 MODULES = {"backend", "functions", "json", "np", "ops"}
 # where arrays are on the host by then, and its own methods may be called
 HOST_METHODS = {
+    "distributed/in_threads.py": {"put"},  # of a mailbox
     "validation.py": {"min", "max"},  # of images, which lie on the host
     "autograd/functions.py": {"tolist"},  # of pad's widths
     "autograd/ops.py": {"tolist"},  # of an order of axes

@@ -160,8 +160,13 @@ def shift(anchors: np.ndarray, candidates: np.ndarray, inverse: Any) -> float:
     longest = math.sqrt(_squares(candidates).max())
     squares = _squares(anchors)
     largest = math.sqrt((squares * inverse**2).max() if np.ndim(inverse) else squares.max() * inverse**2) * longest
-    room = math.log(np.finfo(anchors.dtype).max) - math.log(len(candidates)) - 2.0
-    room -= math.log(max(1.0, longest, math.sqrt(squares.max())))  # what the exponentials are multiplied with next
+    return shift_for(largest, max(longest, math.sqrt(squares.max())), len(candidates), anchors.dtype)
+
+
+def shift_for(largest: float, longest: float, candidates: int, dtype: Any) -> float:
+    """The same where the ``largest`` product there can be and the ``longest`` embedding are known."""
+    room = math.log(np.finfo(dtype).max) - math.log(candidates) - 2.0
+    room -= math.log(max(1.0, longest))  # what the exponentials are multiplied with next
     return max(0.0, largest - room)
 
 

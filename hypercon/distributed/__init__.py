@@ -1,0 +1,34 @@
+"""Training over several processes: the loss of the global batch, with exact gradients. docs/scaling.md counts its cost.
+
+ranks        what processes can say to one another, all of it made from one step of a ring
+in_threads   threads that stand for processes, to learn and to test with
+mpi          the processes of mpiexec
+visits       how every rank's embeddings meet every other's: gathered, or passed round
+losses       InfoNCE and NT-Xent of the global batch, tile by tile
+statistics   batch normalisation by the global batch's mean and variance
+gradients    whose images are whose, and the sum of gradients over ranks
+traffic      bytes and operations, counted and as formulas
+executors    many independent trainings, over the processes of a machine or of a cluster
+"""
+
+from hypercon.distributed.executors import executor
+from hypercon.distributed.gradients import check_alike, share, sum_gradients
+from hypercon.distributed.in_threads import run_in_threads
+from hypercon.distributed.losses import info_nce, nt_xent
+from hypercon.distributed.mpi import ranks_of_this_job, together
+from hypercon.distributed.ranks import Ranks
+from hypercon.distributed.statistics import synchronised
+
+__all__ = [
+    "Ranks",
+    "check_alike",
+    "executor",
+    "info_nce",
+    "nt_xent",
+    "ranks_of_this_job",
+    "run_in_threads",
+    "share",
+    "sum_gradients",
+    "synchronised",
+    "together",
+]

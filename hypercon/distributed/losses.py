@@ -1,0 +1,384 @@
+"""InfoNCE and NT-Xent of the global batch: every rank has its own rows, and all rows of all ranks are candidates.
+
+The value is the global loss, the same on every rank. The gradient that a rank gets is
+
+    d L_global / d z_local        of the one number L_global = 1/N sum over all anchors of all ranks
+
+and neither that of the local mean nor W times or 1/W of it. So the gradients of parameters are *summed* over ranks
+(`hypercon.distributed.sum_gradients`), each rank having followed its own rows back to them. Averaging them, as tools
+for data-parallel training do for losses that are means over a rank's own rows, gives 1/W of the gradient here.
+
+Blocks of keys visit every rank (visits.py), and within a block similarities are made tile by tile and forgotten, as in
+losses/tiles (Cheng et al. 2024, Inf-CL). There are two tours: the first finds each anchor's sum of exponentials over
+its negatives, the second the gradients
+
+    dL/dS_ij = c_i E_ij / (r_i tau N)        E_ij = exp(s_ij / tau - shift), r_i = sum_j E_ij, c_i = 1 - P_i+
+
+which pull on the anchor, who is at home, and on the key, whose gradient travels with its block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hypercon.autograd import astype, concatenate, primitive
+from hypercon.autograd.ops import raw
+from hypercon.backend import Array, check_one_device, device_of, read, to_device, to_host, xp
+from hypercon.distributed.ranks import Ranks
+from hypercon.distributed.visits import Gathered, Ring
+from hypercon.errors import DtypeError, GraphError, InputError
+from hypercon.losses.common import onto_sphere, plain, times, wants_gradient
+from hypercon.losses.tiles.blocks import ROWS, WIDTH, budget, settle, shift_for, smallest_sum
+from hypercon.temperature import check_temperature
+from hypercon.validation import check_embeddings, check_flag, check_memory
+
+WAYS = ("auto", "gather", "ring")
+
+
+class Global(NamedTuple):
+    """What the ranks have told one another of their rows."""
+
+    rows: list[int]  # of each rank
+    largest: float  # no similarity of two rows is larger
+    longest: float  # row
+    way: type[Ring] | type[Gathered]
+
+
+class Found(NamedTuple):
+    """The global loss, and its derivatives by this rank's rows."""
+
+    loss: float
+    by_anchors: Any = None
+    by_keys: Any = None
+    by_temperature: Any = None  # this rank's share of it
+
+
+# --- the algebra
+
+
+def _find(
+    ranks: Ranks,
+    u: Array,
+    v: Array,
+    tau: float,
+    known: Global,
+    *,
+    symmetric: bool = False,
+    stacked: bool = False,
+    gradient: bool = True,
+) -> Found:
+    """The mean loss of all anchors ``u`` among all keys ``v``, and back where ``symmetric``.
+
+    Row i's positive is row i; where both views are ``stacked`` in u = v, it is the row half of them further on, and a
+    row is no candidate for itself.
+    """
+    visits = known.way(ranks, v, known.rows)
+    count = sum(known.rows)
+    common = shift_for(known.largest / tau, known.longest, count, u.dtype)
+    half = len(u) // 2
+    partner = xp(u).concatenate([v[half:], v[:half]]) if stacked else v
+    left_out = (0, half, -half) if stacked else (0,)  # an own row's positive, and itself
+    positive = to_host(xp(u).einsum("ij,ij->i", u, partner) / tau)
+
+    logits = partial(_logits, anchors=u / tau, left_out=left_out, home=ranks.rank)
+    top: Any = common
+
+    def exponentials(owner: int, keys: Array, here: slice, to: slice) -> Array:
+        e = logits(owner, keys, here, to)
+        if top is not common:
+            e -= top[here]
+        elif common:
+            e -= common
+        return xp(u).exp(e)
+
+    across, down = _sums(visits, u, exponentials, symmetric=symmetric)
+    lost = any(read((s < smallest_sum(u.dtype)).any()) for s in (across, down) if s is not None)
+    if any(read(flag) for flag in ranks.gather(np.array([float(lost)]), [1] * ranks.size)):
+        # so low a temperature that a row vanishes beside the rest: each row is shifted by its own maximum
+        if symmetric:
+            there, back = (_find(ranks, *way, tau, known, gradient=gradient) for way in ((u, v), (v, u)))
+            return _mean(there, back, gradient)
+        top = _maxima(visits, u, logits)
+        across, _ = _sums(visits, u, exponentials, symmetric=False)
+
+    losses, coupling = settle(to_host(across)[:, 0], to_host(top).reshape(-1), positive)
+    ways, loss = 1 + symmetric, losses.sum()
+    share = 1 / (tau * count * ways)
+    pull, push, push_back = coupling * share, coupling / to_host(across)[:, 0] * share, None
+    if symmetric:
+        losses_back, coupling_back = settle(to_host(down)[:, 0], common, positive)
+        loss += losses_back.sum()
+        pull += coupling_back * share
+        push_back = _beside(u, coupling_back / to_host(down)[:, 0] * share)
+    value = read(ranks.sum(np.array([loss]))) / (count * ways)
+    if not gradient:
+        return Found(value)
+
+    by_u, by_v = _pushes(visits, u, exponentials, _beside(u, push), push_back)
+    pull_on = _beside(u, pull)
+    by_u = by_u - pull_on * partner
+    pulled = pull_on * u
+    by_v = by_v - (xp(u).concatenate([pulled[half:], pulled[:half]]) if stacked else pulled)
+    along = xp(u).einsum("ij,ij->i", u, by_u).sum(dtype=np.float64)
+    # the loss depends on s / tau alone, so tau's derivative is that of all similarities growing together
+    return Found(value, by_u, by_v, -read(along) / tau)
+
+
+def _sums(visits: Ring | Gathered, u: Array, exponentials: Any, *, symmetric: bool) -> tuple[Array, Any]:
+    """The first tour: sums of exponentials over the negatives of each anchor, (A, 1), and of each key."""
+    across = xp(u).zeros((len(u), 1), u.dtype)
+
+    def work(owner: int, keys: Array, down: Any, along: Any) -> None:
+        for here, to in _tiles(len(u), len(keys)):
+            e = exponentials(owner, keys, here, to)
+            across[here] += e @ xp(u).ones((e.shape[1], 1), u.dtype)  # as exact as sum(), and several times as fast
+            if symmetric:
+                down[to] += e.T @ xp(u).ones((e.shape[0], 1), u.dtype)
+
+    down = visits.tour(work, 1 if symmetric else None)
+    return across, down
+
+
+def _pushes(visits: Ring | Gathered, u: Array, exponentials: Any, push: Array, push_back: Any) -> tuple[Array, Array]:
+    """The second tour: what the negatives do to each anchor and to each key, (A, D) and (C, D)."""
+    by_u = xp(u).zeros_like(u)
+
+    def work(owner: int, keys: Array, by_keys: Any, along: Any) -> None:
+        for here, to in _tiles(len(u), len(keys)):
+            e = exponentials(owner, keys, here, to)
+            weights = e * (push[here] if along is None else push[here] + along[to].T)
+            by_u[here] += weights @ keys[to]
+            by_keys[to] += weights.T @ u[here]
+
+    by_v = visits.tour(work, u.shape[1], push_back)
+    return by_u, by_v
+
+
+def _maxima(visits: Ring | Gathered, u: Array, logits: Callable[..., Array]) -> Array:
+    """The largest logit of each anchor's negatives, (A, 1)."""
+    m = xp(u)
+    top = m.zeros((len(u), 1), u.dtype) - math.inf
+
+    def work(owner: int, keys: Array, room: Any, along: Any) -> None:
+        for here, to in _tiles(len(u), len(keys)):
+            top[here] = m.maximum(top[here], m.max(logits(owner, keys, here, to), axis=1, keepdims=True))
+
+    visits.tour(work)
+    return top
+
+
+def _logits(
+    owner: int, keys: Array, here: slice, to: slice, *, anchors: Array, left_out: tuple[int, ...], home: int
+) -> Array:
+    """s / tau of a tile, minus infinity where a key is the anchor's positive or the anchor itself."""
+    logits = anchors[here] @ keys[to].T
+    if owner != home:
+        return logits
+    m = xp(anchors)
+    between = m.arange(to.start, to.stop)[None, :] - m.arange(here.start, here.stop)[:, None]
+    none = between == left_out[0]
+    for offset in left_out[1:]:
+        none = none | (between == offset)
+    return m.where(none, -math.inf, logits)
+
+
+def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    return [
+        (slice(i, min(i + ROWS, height)), slice(j, min(j + WIDTH, width)))
+        for i in range(0, height, ROWS)
+        for j in range(0, width, WIDTH)
+    ]
+
+
+def _beside(u: Array, values: np.ndarray) -> Array:
+    """Numbers of the host as a column beside the rows of ``u``."""
+    return to_device(values.astype(u.dtype)[:, None], device_of(u))
+
+
+def _mean(there: Found, back: Found, gradient: bool) -> Found:
+    loss = (there.loss + back.loss) / 2
+    if not gradient:
+        return Found(loss)
+    by_u, by_v = (there.by_anchors + back.by_keys) / 2, (there.by_keys + back.by_anchors) / 2
+    return Found(loss, by_u, by_v, (there.by_temperature + back.by_temperature) / 2)
+
+
+# --- what the ranks tell one another first
+
+
+def _known(ranks: Ranks, u: Array, v: Array, *, memory: Any, way: str) -> Global:
+    """How many rows each rank has, how long they are, and which way they will meet: the same answer on all ranks."""
+    mine = [len(u), u.shape[1], u.dtype.itemsize, budget(memory), _longest(u), _longest(v)]
+    told = ranks.gather(np.array([mine], np.float64), [1] * ranks.size)
+    each = [[float(number) for number in numbers[0]] for numbers in told]
+    rows, widths, itemsizes, budgets, of_u, of_v = zip(*each, strict=True)
+    if len(set(widths)) > 1 or len(set(itemsizes)) > 1:
+        found = ", ".join(f"{width:g} numbers of {size:g} bytes" for width, size in zip(widths, itemsizes, strict=True))
+        raise InputError(f"the ranks' embeddings are {found} wide, expected one width and one dtype for all")
+    count = int(sum(rows))
+    if count < 2:
+        raise InputError("the global batch has one row, expected at least 2: one embedding alone has no pair")
+    all_keys = 2 * count * u.shape[1] * u.dtype.itemsize  # with their gradients
+    ring = way == "ring" or (way == "auto" and all_keys > min(budgets) / 2)
+    largest, longest = max(of_u) * max(of_v), max(*of_u, *of_v)
+    return Global([int(n) for n in rows], largest, longest, Ring if ring else Gathered)
+
+
+def _longest(z: Array) -> float:
+    m = xp(z)
+    return math.sqrt(read(m.max(m.einsum("ij,ij->i", z, z))))
+
+
+# --- the losses as fused primitives
+
+
+def _rule(g: Any, out: Any, saved: Any, *inputs: Any, **settings: Any) -> tuple[Any, ...]:
+    if saved is None:
+        raise GraphError("a loss over ranks has no second derivative: compute it in one process, with hypercon's own")
+    return times(read(g), saved)  # the value was waited for already
+
+
+@primitive(fused=_rule)
+def _info_nce(
+    u: Any, v: Any, temperature: Any, *, ranks: Ranks, symmetric: bool, gradient: bool, memory: Any, way: str
+) -> tuple[Any, Any]:
+    known = _known(ranks, u, v, memory=memory, way=way)
+    found = _find(ranks, u, v, float(read(temperature)), known, symmetric=symmetric, gradient=gradient)
+    return xp(u).asarray(found.loss, dtype=u.dtype), found[1:]
+
+
+@primitive(fused=_rule)
+def _nt_xent(z: Any, temperature: Any, *, ranks: Ranks, gradient: bool, memory: Any, way: str) -> tuple[Any, Any]:
+    known = _known(ranks, z, z, memory=memory, way=way)
+    if sum(known.rows) < 4:
+        raise InputError("the global batch has one instance, expected at least 2: it has no negatives")
+    found = _find(ranks, z, z, float(read(temperature)), known, stacked=True, gradient=gradient)
+    saved = (found.by_anchors + found.by_keys, found.by_temperature) if gradient else None
+    return xp(z).asarray(found.loss, dtype=z.dtype), saved
+
+
+# --- what users call
+
+
+def info_nce(
+    z1: Any,
+    z2: Any,
+    *,
+    temperature: Any,
+    ranks: Ranks,
+    symmetric: bool = False,
+    normalize: bool = True,
+    memory: Any = "auto",
+    way: str = "auto",
+) -> Any:
+    """`hypercon.info_nce` of the batch that all ranks hold together; each calls it with its own rows.
+
+    ``1/N sum_i -log( exp(s_ii / tau) / sum_j exp(s_ij / tau) )`` with i over the anchors and j over the candidates of
+    all ranks (Wang & Liu 2021, eq. 1; in tiles and over ranks, Cheng et al. 2024).
+
+    Parameters
+    ----------
+    z1, z2 : array_like or Tensor, (n, D)
+        This rank's embeddings of two views, at least one row; ranks may have different numbers of rows.
+    temperature : float, Tensor or temperature object
+        tau > 0, one number, the same on all ranks.
+    ranks : Ranks
+        Such as `ranks_of_this_job` gives.
+    symmetric : bool, default False
+        The mean of both directions, as CLIP takes it.
+    normalize : bool, default True
+        Put rows onto the unit sphere first.
+    memory : "auto" or int, default "auto"
+        Bytes that a rank may use beside its own embeddings and gradients; the smallest of the ranks' counts.
+    way : {"auto", "gather", "ring"}, default "auto"
+        Whether every rank holds all candidates, N x D and their gradients, or one visiting block, N/W x D. "auto"
+        gathers as long as that takes no more than half of ``memory``.
+
+    Returns
+    -------
+    float or Tensor
+        The global loss, the same on all ranks. ``backward()`` gives each rank the derivative of this one number by its
+        own rows, and its share of that by the temperature: *sum* the gradients of parameters over ranks, with
+        `sum_gradients`.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `hypercon.info_nce`; or the ranks' embeddings differ in width or dtype, or are one row in all.
+    GraphError
+        A second derivative is asked for: there is none over ranks.
+
+    Examples
+    --------
+    >>> import hypercon as hc
+    >>> import numpy as np
+    >>> z1, z2 = np.random.default_rng(0).standard_normal((2, 10, 4))
+    >>> def on_a_rank(ranks):
+    ...     mine = hc.distributed.share(10, ranks)
+    ...     return info_nce(z1[mine], z2[mine], temperature=0.2, ranks=ranks)
+    >>> values = hc.distributed.run_in_threads(3, on_a_rank)
+    >>> len(set(values)), abs(values[0] - hc.info_nce(z1, z2, temperature=0.2)) < 1e-12
+    (1, True)
+    """
+    u, v, tau = _checked(z1, z2, temperature, ranks, normalize)
+    gradient, memory, symmetric = wants_gradient(u, v, tau), check_memory(memory), check_flag(symmetric, "symmetric")
+    way = _check_way(way)
+    return plain(_info_nce(u, v, tau, ranks=ranks, symmetric=symmetric, gradient=gradient, memory=memory, way=way))
+
+
+def nt_xent(
+    z1: Any,
+    z2: Any,
+    *,
+    temperature: Any,
+    ranks: Ranks,
+    normalize: bool = True,
+    memory: Any = "auto",
+    way: str = "auto",
+) -> Any:
+    """`hypercon.nt_xent` of the batch that all ranks hold together; each calls it with its own rows.
+
+    All 2N embeddings of all ranks are anchors, each among the 2N - 1 others (Chen et al. 2020, eq. 1). Parameters,
+    results and errors as `info_nce`.
+
+    Examples
+    --------
+    >>> import hypercon as hc
+    >>> import numpy as np
+    >>> z1, z2 = np.random.default_rng(0).standard_normal((2, 10, 4))
+    >>> def on_a_rank(ranks):
+    ...     mine = hc.distributed.share(10, ranks)
+    ...     return nt_xent(z1[mine], z2[mine], temperature=0.2, ranks=ranks)
+    >>> abs(hc.distributed.run_in_threads(3, on_a_rank)[2] - hc.nt_xent(z1, z2, temperature=0.2)) < 1e-12
+    True
+    """
+    u, v, tau = _checked(z1, z2, temperature, ranks, normalize)
+    z, memory = concatenate([u, v]), check_memory(memory)
+    gradient = wants_gradient(z, tau)
+    return plain(_nt_xent(z, tau, ranks=ranks, gradient=gradient, memory=memory, way=_check_way(way)))
+
+
+def _checked(z1: Any, z2: Any, temperature: Any, ranks: Any, on_sphere: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(ranks, Ranks):
+        raise DtypeError(f"ranks got {type(ranks).__name__}, expected hypercon.distributed.ranks_of_this_job()")
+    on_sphere = check_flag(on_sphere, "normalize")
+    z1, z2 = (check_embeddings(z, name, directions=on_sphere, least=1) for z, name in ((z1, "z1"), (z2, "z2")))
+    if z1.shape != z2.shape:
+        raise InputError(
+            f"z1 and z2 got shapes {z1.shape} and {z2.shape}, expected one shape: row i of both is the same instance"
+        )
+    check_one_device("the loss", [raw(z1), raw(z2)])
+    tau, dtype = check_temperature(temperature), np.result_type(z1.dtype, z2.dtype, np.float32)
+    z1, z2 = (z if z.dtype == dtype else astype(z, dtype) for z in (z1, z2))
+    return (onto_sphere(z1), onto_sphere(z2), tau) if on_sphere else (z1, z2, tau)
+
+
+def _check_way(way: Any) -> str:
+    if way not in WAYS:
+        raise InputError(f"way got {way!r}, expected one of {', '.join(WAYS)}")
+    return str(way)
