@@ -1,8 +1,8 @@
 """The lessons in a browser, with nothing to install: `python docs/jupyterlite.py OUT`, then serve OUT to a browser.
 
 Needs ``pip install jupyterlite-core==0.6.4 jupyterlite-pyodide-kernel==0.6.1 jupyter-server "hypercon[notebooks]"``.
-The page fetches Pyodide from its makers' servers when it is opened. With ``--pyodide FILE.tar.bz2``, a distribution with
-NumPy and matplotlib that matches the kernel (0.27 matches 0.6), it is packed into OUT, and no other host is asked.
+The page fetches Pyodide from its makers' servers when it is opened. With ``--pyodide FILE.tar.bz2``, a distribution
+with NumPy and matplotlib that matches the kernel (0.27 matches 0.6), it is packed into OUT; no other host is asked.
 """
 
 import argparse
