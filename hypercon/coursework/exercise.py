@@ -123,22 +123,37 @@ def _largest(values: np.ndarray) -> float:
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
-def nature(exercise: Exercise, arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
-    """The nature of a mistake, from what it does to the numbers."""
+def nature(
+    exercise: Exercise,
+    arguments: Arguments,
+    got: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    extreme: bool = False,
+) -> str:
+    """The nature of a mistake, from what it does to the numbers. Whoever fails only where the inputs are extreme has
+    the right formula in the wrong form.
+    """
+    for g, e in zip(got, expected, strict=True):
+        if g.shape == e.shape and np.isfinite(e).all() and not np.isfinite(g).all():
+            return "not stable: a result is nan or infinite where the right one is finite"
+    if extreme:
+        return "not stable: right on ordinary inputs, wrong where numbers are very large or very small"
+    precision = min(1e-5, 0.01 * _distance(got, expected))
     for name, wrong in exercise.mistakes.items():
         with np.errstate(all="ignore"):
             would = as_results(wrong(*arguments), exercise.outputs)
-        if agree(got, would, 1e-5) and not agree(would, expected, exercise.tolerance):
+        if agree(got, would, precision) and not agree(would, expected, exercise.tolerance):
             return name
-    for g, e in zip(got, expected, strict=True):
-        if np.isfinite(e).all() and not np.isfinite(g).all():
-            return "not stable: a result is nan or infinite where the right one is finite"
     for g, e in zip(got, expected, strict=True):
         if g.shape != e.shape:
             turned = " (the axes are exchanged)" if g.shape == e.shape[::-1] else ""
             return f"wrong shape or axis: got {g.shape}, expected {e.shape}{turned}"
     if agree([-g for g in map(np.asarray, got)], expected, 1e-5):
         return "the sign is wrong"
+    if agree([g.T for g in got], expected, 1e-5):
+        return "the axes are exchanged: a transpose too many or too few"
+    if agree(got, expected, 1e-3):
+        return "nearly right: a small number is added somewhere, or a step is taken in low precision"
     return _factor(arguments, got, expected) or "the values are wrong"
 
 
@@ -159,4 +174,11 @@ def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[
     for name, factor in known.items():
         if factor and (math.isclose(ratio, factor, rel_tol=1e-5) or math.isclose(ratio, 1 / factor, rel_tol=1e-5)):
             return name
-    return f"off by the constant factor {ratio:.4g}"
+    return f"off by the constant factor {ratio:.4g}" if flat[0].size > 1 else None
+
+
+def _distance(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest error, relative to the largest entry; infinite where it has no meaning."""
+    if any(g.shape != e.shape or not np.isfinite(e).all() for g, e in zip(got, expected, strict=True)):
+        return math.inf
+    return max(_largest(g - e) / max(_largest(e), 1e-12) for g, e in zip(got, expected, strict=True))

@@ -56,7 +56,7 @@ def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> O
         for size in exercise.sizes:
             _check(exercise, student, exercise.arguments(rng, size))
         for extreme in exercise.extremes:
-            _check(exercise, student, extreme(rng))
+            _check(exercise, student, extreme(rng), extreme=True)
         if exercise.keeps_dtype:
             _check(exercise, student, tuple(map(_single, exercise.arguments(rng, exercise.sizes[0]))), single=True)
         for law in exercise.laws:
@@ -76,7 +76,9 @@ def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
     return results[0] if exercise.outputs == 1 else tuple(results)
 
 
-def _check(exercise: Exercise, student: Student, arguments: Arguments, single: bool = False) -> None:
+def _check(
+    exercise: Exercise, student: Student, arguments: Arguments, single: bool = False, extreme: bool = False
+) -> None:
     results, after = student.call(exercise.name, _copied(arguments), exercise.outputs)
     shown = show(arguments)
     if not _unchanged(arguments, after):
@@ -90,7 +92,7 @@ def _check(exercise: Exercise, student: Student, arguments: Arguments, single: b
     expected = as_results(exercise.expected(*map(_double, arguments)), exercise.outputs)
     tolerance = 1e-4 if single else exercise.tolerance
     if not agree(results, expected, tolerance):
-        reason = nature(exercise, tuple(map(_double, arguments)), results, expected)
+        reason = nature(exercise, tuple(map(_double, arguments)), results, expected, extreme)
         raise _WrongError(reason, f"{shown}\n  got      {_shown(results)}\n  expected {_shown(expected)}")
     if single and any(result.dtype != np.float32 for result in results):
         raise _WrongError("wrong dtype: float32 inputs gave float64 results, expected float32", shown)
