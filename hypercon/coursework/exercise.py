@@ -17,6 +17,19 @@ Law = Callable[[Callable[..., Any], Arguments, np.random.Generator], str | None]
 SIZES = (2, 3, 4, 5, 7, 10)
 
 
+class Case(tuple[Any, ...]):
+    """Arguments of a call, with what the judge alone knows of them: ``known`` is never sent."""
+
+    known: Any = None
+
+    @classmethod
+    def of(cls, arguments: Arguments, known: Any) -> Case:
+        """These arguments, and this."""
+        case = cls(arguments)
+        case.known = known
+        return case
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One function that a student writes.
