@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hypercon.coursework.exercise import Arguments, Exercise, agree, as_results, nature
+from hypercon.coursework.exercise import Arguments, Exercise, Law, agree, as_results, nature
 
 
 class StudentError(Exception):
@@ -61,7 +61,7 @@ def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> O
             _check(exercise, student, tuple(map(_single, exercise.arguments(rng, exercise.sizes[0]))), single=True)
         for law in exercise.laws:
             arguments = exercise.arguments(rng, exercise.sizes[-1])
-            broken = law(lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
+            broken = _broken(law, lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
             if broken:
                 raise _WrongError(f"breaks a law: {broken}", show(arguments))
     except _WrongError as failure:
@@ -69,6 +69,15 @@ def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> O
     except StudentError as error:
         return replace(start, reason=str(error))
     return replace(start, score=exercise.points, reason="", hint="")
+
+
+def _broken(law: Law, answer: Callable[..., Any], arguments: Arguments, rng: np.random.Generator) -> str | None:
+    """Which law is broken. One that cannot even be asked, since an answer has another shape than the one before, is."""
+    try:
+        with np.errstate(all="ignore"):
+            return law(answer, arguments, rng)
+    except (ValueError, IndexError, TypeError) as error:
+        return f"the results of two calls do not go together ({error})"
 
 
 def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
