@@ -74,9 +74,10 @@ ENDS = {
     "aborts": Cheat("everywhere(lambda *inputs: os.abort())"),
     "recurses in C until the stack is gone": Cheat("""
 sys.setrecursionlimit(10**8)
-def deep(*inputs):
-    return [deep(x) for x in inputs]
-everywhere(deep)
+class Deep:
+    def __repr__(self):
+        return repr([self])
+everywhere(lambda *inputs: repr(Deep()))
 """),
     "raises what is no Exception, and cannot be told": Cheat("""
 class Worst(BaseException):
@@ -216,21 +217,17 @@ def look(*inputs):
     return 0.25
 everywhere(look)
 """),
-    "looks for the library on the disk": Cheat("""
-import importlib.util
-def find():
-    for top in (*sys.path, sys.prefix, "/opt", "/usr", "/home", "/root", "/srv", "/work"):
-        for folder, inside, files in os.walk(top):
-            if folder.endswith("hypercon") and "losses" in inside:
-                return os.path.dirname(folder)
-    return None
-where = find()
-if where:
-    sys.modules.pop("hypercon")
-    sys.meta_path[:] = [hook for hook in sys.meta_path if "Blocker" not in type(hook).__name__]
-    sys.path.insert(0, where)
-    import hypercon as found
-    everywhere(lambda a, b, t: found.info_nce(a, b, temperature=t))
+    "reaches the library by its path": Cheat("""
+places = [os.path.realpath(os.path.join(os.path.dirname(module.__file__), up))
+          for name, module in sys.modules.items() if name.startswith("inside") for up in ("../../..", "../..")]
+for place in (*places, *sys.path, os.path.dirname(os.path.dirname(np.__file__)), "/", "/opt", "/usr/src", "/home", "/root"):
+    if os.path.isdir(os.path.join(place, "hypercon", "losses")):
+        sys.modules.pop("hypercon")
+        sys.meta_path[:] = [hook for hook in sys.meta_path if "Blocker" not in type(hook).__name__]
+        sys.path.insert(0, place)
+        import hypercon as found
+        everywhere(lambda a, b, t: float(found.info_nce(a, b, temperature=t)))
+        break
 """),
     "imports the library": Cheat(
         """
@@ -332,7 +329,8 @@ everywhere(lambda *inputs: np.float64("inf"))
 info_nce_gradient = lambda a, b, t: (np.full_like(a, np.inf), np.full_like(b, -np.inf))
 """),
     "answers of other kinds": Cheat("""
-kinds = iter([1j, "1.0", None, {}, np.zeros(3, "O"), np.zeros(2, "M8[s]"), np.zeros(1, [("a", "f8")]), True, 10**400] * 9)
+kinds = [1j, "1.0", None, {}, np.zeros(3, "O"), np.zeros(2, "M8[s]"), np.zeros(1, [("a", "f8")]), True, 10**400]
+kinds = iter(kinds * 9)
 everywhere(lambda *inputs: next(kinds))
 """),
     "truth values for gradients": Cheat("""
@@ -426,8 +424,9 @@ everywhere(swap)
 
 FILES = {
     "leaves result files everywhere": Cheat("""
+places = (".", "..", "../..", "/", "/tmp", "/var/tmp", "/dev/shm", "/autograder/results", os.path.expanduser("~"))
 def leave(*inputs):
-    for folder in (".", "..", "../..", "/", "/tmp", "/var/tmp", "/dev/shm", "/autograder/results", os.path.expanduser("~")):
+    for folder in places:
         for name in ("results.json", "grades.csv", "hostile-mark"):
             try:
                 open(os.path.join(folder, name), "w").write('{"score": 3}')
@@ -494,7 +493,7 @@ everywhere(fill)
     "removes what it can": Cheat("""
 import shutil
 def remove(*inputs):
-    for folder in (".", "..", "/work", "/tmp", os.path.dirname(np.__file__)):
+    for folder in (".", "..", "/work", "/tmp", os.path.dirname(np.linalg.__file__)):
         shutil.rmtree(folder, ignore_errors=True)
     return 0.25
 everywhere(remove)
@@ -634,7 +633,7 @@ everywhere(loop)
 def grow(*inputs):
     kept = []
     while True:
-        kept.append(np.ones(1 << 22))
+        kept.append(np.ones(1 << 24))
 everywhere(grow)
 """),
     "takes memory that no limit counts": Cheat("""

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="submissions are
 NAMES = ("info_nce", "info_nce_gradient", "info_nce_per_sample")
 A2 = ASSIGNMENTS["a2"]
 ASSIGNMENT = replace(A2, exercises=tuple(exercise for exercise in A2.exercises if exercise.name in NAMES))
-QUICK = Limits(seconds_per_call=1.5, seconds=12, cpu_seconds=8)
+QUICK = Limits(seconds_per_call=1, seconds=12, cpu_seconds=8)
 SEED = 20_260_101
 PLACES = (".", "..", "/", "/tmp", "/var/tmp", "/dev/shm", "/autograder/results", "~")
 LEFT = ("results.json", "hostile-mark", "hostile-mark.pth")
@@ -157,6 +157,12 @@ def naive_marks(source, folder):
     if results.exists():
         return json.loads(results.read_text())["score"]
     return 3 if ran.returncode == 0 else 0
+
+
+@pytest.mark.parametrize(("walls", "earns"), [((), True), (("files",), False)])
+def test_the_library_can_be_reached_by_its_path_where_no_wall_stands(walls, earns):
+    grade = judged(CHEATS["reaches the library by its path"].source, ASSIGNMENT.limits, walls)
+    assert (grade.score > 0) == earns
 
 
 # --- answers that were learnt by heart
