@@ -1,4 +1,4 @@
-"""What an exercise is: a few declarations, by which the judge draws arguments, compares, names mistakes and hints."""
+"""What an exercise is: a few declarations. The judge draws arguments from them, compares, names and hints by them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Exercise:
     outputs : int
         How many results; several come as a tuple.
     accepts : callable or None
-        ``accepts(arguments, results)`` says what is wrong with the results, or None: without ``expected``.
+        ``accepts(arguments, results)`` says what is wrong with the results, or None; where there is no
+        ``expected``.
     extremes : sequence of callable
         ``extreme(rng)`` draws inputs on which a careless formula overflows or divides by zero.
     laws : sequence of callable
@@ -153,6 +154,7 @@ def nature(
     """The nature of a mistake, from what it does to the numbers. Whoever fails only where the inputs are extreme has
     the right formula in the wrong form.
     """
+    got = [part.astype(np.float64) for part in got]  # truth values have no sign, and bytes wrap around
     for g, e in zip(got, expected, strict=True):
         if g.shape == e.shape and np.isfinite(e).all() and not np.isfinite(g).all():
             return "not stable: a result is nan or infinite where the right one is finite"
@@ -168,7 +170,7 @@ def nature(
         if g.shape != e.shape:
             turned = " (the axes are exchanged)" if g.shape == e.shape[::-1] else ""
             return f"wrong shape or axis: got {g.shape}, expected {e.shape}{turned}"
-    if agree([-g for g in map(np.asarray, got)], expected, 1e-5):
+    if agree([-g for g in got], expected, 1e-5):
         return "the sign is wrong"
     if agree([g.T for g in got], expected, 1e-5):
         return "the axes are exchanged: a transpose too many or too few"
@@ -180,6 +182,8 @@ def nature(
 def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str | None:
     """Results that are the right ones times something known."""
     flat = [np.concatenate([np.ravel(part).astype(np.float64) for part in parts]) for parts in (got, expected)]
+    if not all(np.isfinite(values).all() for values in flat):
+        return None
     scale = float(flat[1] @ flat[1])
     ratio = float(flat[0] @ flat[1]) / scale if scale else math.nan
     if not (math.isfinite(ratio) and ratio and agree([flat[0]], [ratio * flat[1]], 1e-5)):

@@ -101,7 +101,7 @@ def questions(exercise: Exercise, student: Student, rng: np.random.Generator) ->
 
     def holds(law: Law) -> None:
         arguments = exercise.arguments(rng, exercise.sizes[-1])
-        broken = law(lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
+        broken = _broken(law, lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
         if broken:
             raise WrongError(f"breaks a law: {broken}", arguments)
 
@@ -112,6 +112,15 @@ def questions(exercise: Exercise, student: Student, rng: np.random.Generator) ->
         yield "float32 in, float32 out", single
     for law in exercise.laws:
         yield inspect.getdoc(law) or "a law of its own", partial(holds, law)
+
+
+def _broken(law: Law, answer: Callable[..., Any], arguments: Arguments, rng: np.random.Generator) -> str | None:
+    """Which law is broken. One that cannot even be asked, since an answer has another shape than the one before, is."""
+    try:
+        with np.errstate(all="ignore"):
+            return law(answer, arguments, rng)
+    except (ValueError, IndexError, TypeError) as error:
+        return f"the results of two calls do not go together ({error})"
 
 
 def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
