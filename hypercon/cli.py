@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_reproduce(commands)
     _add_lessons(commands)
+    _add_check(commands)
+    _add_course(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -336,6 +338,82 @@ def _lessons(arguments: argparse.Namespace) -> int:
         raise InputError("start needs a number, such as hypercon lessons start 03: see hypercon lessons list")
     path = catalogue.start(arguments.number, arguments.out, solution=arguments.solution)
     print(f"written to {path}\nopen it with: jupyter lab {path}    (pip install jupyterlab)")
+    return 0
+
+
+# --- hypercon check and hypercon course: what students and their teachers begin with
+
+_CHECK = """\
+Check your own solutions of an assignment: each exercise by its properties, in seconds.
+
+What holds takes one line. Where something does not, you see which property, the smallest input that fails, what was got
+and expected, and a hint. The program runs here, as it would if you ran it yourself.
+"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  hypercon check a2.py                              every exercise of assignment 2
+  hypercon check a2.py 2.3 2.4                      two of them
+  hypercon check .                                  every assignment in this folder
+
+Status 0 says that everything holds, 1 that something does not.
+"""
+
+_COURSE = """\
+Write the students' editions of the assignments: the text, and stubs in the place of the solutions.
+
+Nothing is written if any of a solution would be left in them.
+"""
+
+_COURSE_EXAMPLES = """\
+examples:
+  hypercon course release handout                   all assignments
+  hypercon course release handout a1 a2             two of them
+  hypercon course list                              what there is, and how many points each has
+
+docs/teaching.md is the guide for teachers: setting up, grading, and tasks of one's own.
+"""
+
+
+def _add_check(commands: Any) -> None:
+    parser = _command(
+        commands, "check", _check, "students: check your own solutions of an assignment", _CHECK, _CHECK_EXAMPLES
+    )
+    parser.add_argument("path", metavar="FILE|FOLDER", help="such as a2.py, or a folder that holds assignments")
+    parser.add_argument("exercise", nargs="*", metavar="ID", help="such as 2.3 (default: every exercise)")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from hypercon.coursework.homework import check_file, find_files
+
+    checked = []
+    for path in find_files(arguments.path):
+        for result in check_file(path, arguments.exercise):
+            print(result.text, flush=True)
+            checked.append(result)
+    held = sum(result.holds for result in checked)
+    print(f"\n{held} of {len(checked)} exercises hold")
+    return int(held < len(checked))
+
+
+def _add_course(commands: Any) -> None:
+    parser = _command(commands, "course", _course, "teachers: write the students' editions", _COURSE, _COURSE_EXAMPLES)
+    parser.add_argument("action", choices=("list", "release"))
+    parser.add_argument("out", nargs="?", metavar="OUT", help="the folder to write to")
+    parser.add_argument("assignment", nargs="*", metavar="ASSIGNMENT", help="such as a2 (default: all)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def _course(arguments: argparse.Namespace) -> int:
+    from hypercon.coursework.release import listing, release
+
+    if arguments.action == "list":
+        print(listing())
+        return 0
+    if arguments.out is None:
+        raise InputError("release needs a folder to write to, such as hypercon course release handout")
+    for path in release(arguments.out, arguments.assignment, overwrite=arguments.overwrite):
+        print(f"written to {path}")
     return 0
 
 

@@ -65,6 +65,9 @@ class Exercise:
     points : float
     more_hints : sequence of str
         What is said after ``hint`` to one who tries again and again.
+    seconds : float
+        Of computing that `check` allows for all questions together, and twice as long of waiting. The limits of a
+        grader are the assignment's.
     adapt : callable or None
         Makes a function of arrays from what is handed in, where that is something else: an operation, a loss.
     """
@@ -84,6 +87,7 @@ class Exercise:
     sizes: Sequence[int] = SIZES
     points: float = 1.0
     more_hints: Sequence[str] = ()
+    seconds: float = 0.7
     adapt: Callable[[Any], Callable[..., Any]] | None = None
 
 

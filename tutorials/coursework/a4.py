@@ -130,8 +130,8 @@ def adam_step(theta, gradient, first_moment, second_moment, count, rate):
 # %% [markdown]
 # ## 4.5 Training
 #
-# `first` and `second` are 384 pairs of photographs. Start from `np.random.default_rng(seed)`; take batches of 64 pairs,
-# and a temperature of 0.5. Return the losses of all steps, (steps,), and the last parameters.
+# `first` and `second` are 384 pairs of photographs. Draw whatever is random from NumPy's generator of that seed; take
+# batches of 64 pairs, and a temperature of 0.5. Return the losses of all steps, (steps,), and the last parameters.
 #
 # The judge embeds both these photographs and 256 others of the same scene with your parameters, and looks whether the
 # five nearest neighbours of the others say what they are. Pixels reach about 45 %, an encoder that was not trained

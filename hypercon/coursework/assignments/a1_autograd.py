@@ -161,6 +161,7 @@ A1 = Assignment(
         Exercise(
             "1.1", "topological_order", _graph, None,
             "A node can be placed when all of its inputs have been; count them.", accepts=_ordered, extremes=(_chain,),
+            seconds=5.0,
         ),
         Exercise(
             "1.2", "unbroadcast", _broadcast, _unbroadcast,

@@ -274,6 +274,7 @@ A4 = Assignment(
             "4.5", "train", _scene, None,
             "Some 300 steps of Adam at a rate of 0.003, each on 64 pairs drawn anew; He's initialisation.", 2,
             accepts=_trained, laws=(_repeatable,), sizes=(TRAINED_ON, TRAINED_ON), points=4.0,
+            seconds=60.0,
         ),
         Exercise(
             "4.6", "landmarks", _curve, _landmarks,
