@@ -176,10 +176,10 @@ def nature(
             return f"wrong shape or axis: got {g.shape}, expected {e.shape}{turned}"
     if agree([-g for g in got], expected, 1e-5):
         return "the sign is wrong"
-    if agree([g.T for g in got], expected, 1e-5):
-        return "the axes are exchanged: a transpose too many or too few"
     if agree(got, expected, 1e-3):
         return "nearly right: a small number is added somewhere, or a step is taken in low precision"
+    if agree([g.T for g in got], expected, 1e-5):
+        return "the axes are exchanged: a transpose too many or too few"
     return _factor(arguments, got, expected) or "the values are wrong"
 
 

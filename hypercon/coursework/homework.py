@@ -12,7 +12,7 @@ import numpy as np
 
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS
-from hypercon.coursework.assignments.a5_properties import TestsHere, judged
+from hypercon.coursework.assignments.a5_properties import LocalTests, judged
 from hypercon.coursework.checking import Report, examined
 from hypercon.coursework.exercise import Assignment, Exercise
 from hypercon.coursework.inside.serve import set_hypothesis
@@ -124,7 +124,7 @@ def _check_tests(assignment: Assignment, path: Path, exercises: Sequence[Exercis
     if importlib.util.find_spec("hypothesis") is None:
         raise InputError('this assignment needs Hypothesis, which is not here: pip install "hypercon[test]"')
     set_hypothesis()
-    tests = TestsHere(_run(path))
+    tests = LocalTests(_run(path))
     families = [[fault for fault in FAULTS if fault.family == exercise.name][:TRIED] for exercise in exercises]
     outcomes = judged(assignment, tests, np.random.default_rng(0), [fault for family in families for fault in family])
     ids = {exercise.id for exercise in exercises}

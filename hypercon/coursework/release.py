@@ -164,8 +164,8 @@ def _unwritten(assignment: Assignment, statements: Sequence[ast.stmt]) -> Iterat
             continue
         said = f"raise NotImplementedError('exercise {exercise.id}: write {exercise.name}')"
         body = [ast.unparse(s) for s in named[0].body]
-        if ast.get_docstring(named[0]) is None or body[1:] != [said]:
-            yield f"{exercise.name} has more in it than its docstring and a stub: is its fence missing?"
+        if ast.get_docstring(named[0]) is None or body[1:] != [said] or named[0].decorator_list:
+            yield f"{exercise.name} has more to it than a docstring and a stub: is its fence missing?"
 
 
 def _harmless(statement: ast.stmt, exercises: set[str]) -> bool:

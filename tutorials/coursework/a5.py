@@ -96,15 +96,16 @@ def test_half_a_turn_is_not_nothing(info_nce):
 # BEGIN SOLUTION
 
 
-@given(count=st.integers(1, 8), temperature=st.sampled_from([0.03, 0.05, 0.1, 0.3, 1.0, 1.5, 4.0]))
-def test_right_angles_by_hand(info_nce, count, temperature):
-    z = np.eye(8)[:count]
-    assert np.isclose(info_nce(z, z, temperature=temperature), np.log1p((count - 1) * np.exp(-1 / temperature)))
+def test_right_angles_by_hand(info_nce):
+    for count in (1, 2, 5, 8):
+        z = np.eye(8)[:count]
+        for tau in (0.03, 0.1, 0.3, 1.0, 1.5, 4.0):
+            assert np.isclose(info_nce(z, z, temperature=tau), np.log1p((count - 1) * np.exp(-1 / tau)))
 
 
-@given(temperature=st.sampled_from([0.0, -0.5, -1.0]))
-def test_what_is_no_temperature_is_refused(info_nce, temperature):
-    assert refuses(info_nce, np.eye(3), np.eye(3), temperature)
+def test_what_is_no_temperature_is_refused(info_nce):
+    for temperature in (0.0, -0.5, -1.0):
+        assert refuses(info_nce, np.eye(3), np.eye(3), temperature)
 
 
 def refuses(info_nce, z1, z2, temperature):
@@ -126,13 +127,13 @@ def refuses(info_nce, z1, z2, temperature):
 # BEGIN SOLUTION
 
 
-@given(temperature=temperatures)
-def test_the_other_candidate_by_hand(info_nce, temperature):
+def test_the_other_candidate_by_hand(info_nce):
     """Positives at right angles, and the other candidate onto the anchor, opposite to it, or like the positive."""
     z1 = np.eye(2)
-    for other, cosine in ((z1[::-1], 1.0), (-z1[::-1], -1.0)):
-        assert np.isclose(info_nce(z1, other.copy(), temperature=temperature), np.log1p(np.exp(cosine / temperature)))
-    assert np.isclose(info_nce(z1, np.ones((2, 2)), temperature=temperature), np.log(2))
+    for tau in (0.05, 0.3, 1.0, 2.0):
+        for other, cosine in ((z1[::-1], 1.0), (-z1[::-1], -1.0)):
+            assert np.isclose(info_nce(z1, other.copy(), temperature=tau), np.log1p(np.exp(cosine / tau)))
+        assert np.isclose(info_nce(z1, np.ones((2, 2)), temperature=tau), np.log(2))
 
 
 @given(pair=views(), temperature=temperatures)
@@ -190,9 +191,9 @@ def test_it_is_not_negative(info_nce, pair, temperature):
 # BEGIN SOLUTION
 
 
-@given(temperature=st.sampled_from([1e-3, 1e-2]))
-def test_small_temperatures(info_nce, temperature):
+def test_small_temperatures(info_nce):
     """Positives opposite, and another candidate in the anchor's place: the loss is 2 / tau."""
+    temperature = 1e-3
     z = np.array([[1.0, 0.0], [-1.0, 0.0]])
     assert np.isclose(info_nce(z, -z, temperature=temperature), 2 / temperature)
     mixed = np.array([[1.0, 0.0], [0.0, 1.0], [-0.6, -0.8]])

@@ -30,7 +30,7 @@ FAMILIES = {
 }
 
 
-class Tests(Protocol):
+class StudentTests(Protocol):
     """A student's tests, which say "passed" or what failed."""
 
     def run(self, loss: Loss) -> str:
@@ -38,13 +38,13 @@ class Tests(Protocol):
 
 
 @dataclass(frozen=True)
-class TestsHere:
+class LocalTests:
     """One's own tests, in this process."""
 
     names: dict[str, Any]
 
     def run(self, loss: Loss) -> str:
-        """As `Tests.run`."""
+        """As `StudentTests.run`."""
 
         def info_nce(z1: Any, z2: Any, *, temperature: Any) -> float:
             told = answer(loss, Frame("ask", values=(z1, z2, temperature)))
@@ -55,7 +55,7 @@ class TestsHere:
         return verdict(self.names, info_nce)
 
 
-class TestsInWorker:
+class WorkerTests:
     """Asked through the judge's channel."""
 
     def __init__(self, student: Any):
@@ -93,11 +93,11 @@ def answer(loss: Loss, question: Frame) -> Frame:
 
 def grade_properties(assignment: Assignment, student: Any, rng: np.random.Generator) -> tuple[Outcome, ...]:
     """Points for every fault that the tests find, if they find none in what is right."""
-    return judged(assignment, TestsInWorker(student), rng)
+    return judged(assignment, WorkerTests(student), rng)
 
 
 def judged(
-    assignment: Assignment, tests: Tests, rng: np.random.Generator, faults: Sequence[Fault] = FAULTS
+    assignment: Assignment, tests: StudentTests, rng: np.random.Generator, faults: Sequence[Fault] = FAULTS
 ) -> tuple[Outcome, ...]:
     """As `grade_properties`, for tests wherever they run, on some of the faults."""
     turns = [*((fault, fault.loss) for fault in faults), *((None, loss) for loss in (*RIGHT, *RIGHT))]

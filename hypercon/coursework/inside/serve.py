@@ -101,11 +101,14 @@ def _verdict(module: types.ModuleType, nonce: str, ask: Callable[[Frame], Frame]
 
 
 def verdict(names: Mapping[str, Any], subject: Callable[..., Any]) -> str:
-    """Run tests until one fails: "passed", "none" where there are none, or "failed" with the test and what it said."""
-    tests = {name: value for name, value in names.items() if name.startswith("test_") and callable(value)}
+    """Run tests until one fails: "passed", "none" where there are none, or "failed" with the test and what it said.
+
+    Those that Hypothesis repeats come last, as they take longer.
+    """
+    tests = [(name, value) for name, value in names.items() if name.startswith("test_") and callable(value)]
     if not tests:
         return "none"
-    for name, test in tests.items():
+    for name, test in sorted(tests, key=lambda named: hasattr(named[1], "hypothesis")):
         try:
             test(subject)
         except (FrameError, KeyboardInterrupt):
