@@ -118,7 +118,7 @@ class StudentInWorker:
             raise StudentError(self.unloadable)
         if self._worker is None:
             if time.monotonic() >= self._deadline:
-                raise StudentError(f"not asked: the submission has used up its {self._limits.seconds:g} s")
+                raise StudentError(f"not asked: the program has used up its {self._limits.seconds:g} s")
             self._worker = Worker(self._limits, self._walls, self._deadline, self._required)
             self.layers = self._worker.layers
             self._load(self._worker)

@@ -228,6 +228,8 @@ class Worker:
         left = self._call_ends - time.monotonic()
         readers, writers = ([], [self._requests]) if writing else ([self._answers], [])
         if left <= 0 or not any(select.select(readers, writers, [], left)):
+            if self._call_ends == self._deadline:
+                raise WorkerError(f"the program used up its {self.limits.seconds:g} s")
             raise WorkerError(f"the program took longer than {self.limits.seconds_per_call:g} s")
 
     def _read_layers(self, status: int) -> dict[str, bool]:
