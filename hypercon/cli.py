@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lessons(commands)
     _add_check(commands)
     _add_course(commands)
+    _add_grade(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -415,6 +416,79 @@ def _course(arguments: argparse.Namespace) -> int:
     for path in release(arguments.out, arguments.assignment, overwrite=arguments.overwrite):
         print(f"written to {path}")
     return 0
+
+
+# --- hypercon grade
+
+_GRADE = """\
+Grade submissions to an assignment. What students wrote runs in a process of its own, behind walls; the judge, which
+draws fresh inputs and compares answers, never runs any of it. Marks are written once, when nothing of it runs any more.
+
+A submission is a .py file, a .zip or a folder with the assignment's file in it; a folder of these is a class. One that
+cannot be read or run is a row with its reason, and the others are graded.
+"""
+
+_GRADE_EXAMPLES = """\
+examples:
+  hypercon grade a2 submissions/                    a table of the class
+  hypercon grade a2 submissions/ --out grades       also grades.csv, grades.json and a page for each student
+  hypercon grade a2 ada.py --seed 7 --require-sandbox
+  hypercon grade a2 /autograder/submission --format gradescope --out /autograder/results/results.json
+
+The seed is drawn anew where none is given, and told: with it, everything is graded again alike. Keep it until the
+deadline. docs/grading.md says what the sandbox promises and what it does not.
+"""
+
+
+def _add_grade(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "grade",
+        _grade,
+        "grade submissions to an assignment, in a sandbox (for teachers)",
+        _GRADE,
+        _GRADE_EXAMPLES,
+    )
+    parser.add_argument("assignment", metavar="ASSIGNMENT", help="such as a2")
+    parser.add_argument("submissions", nargs="+", type=Path, metavar="SUBMISSION", help="files, archives, folders")
+    parser.add_argument("--seed", type=_whole, help="of the inputs (default: drawn, and told)")
+    parser.add_argument("--jobs", type=_whole, metavar="N", help="at a time (default: one for each core)")
+    parser.add_argument(
+        "--format",
+        choices=["table", "json", "gradescope", "otter", "nbgrader"],
+        default="table",
+        help="of what is printed, or of --out FILE (default: table)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR|FILE", help="a new folder for everything, or a file (.json, .csv) for --format"
+    )
+    parser.add_argument(
+        "--require-sandbox", action="store_true", help="grade nothing unless every layer of the sandbox stands"
+    )
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from hypercon.coursework import classroom, reports
+
+    classroom.find(arguments.assignment)
+    if arguments.out:
+        classroom.check_out(arguments.out, arguments.format)
+    report = classroom.grade(
+        arguments.assignment,
+        arguments.submissions,
+        seed=arguments.seed,
+        jobs=arguments.jobs,
+        require_sandbox=arguments.require_sandbox,
+        progress=True,
+    )
+    printed = reports.FORMATS[arguments.format](report)
+    if arguments.out:
+        classroom.write(report, arguments.out, arguments.format)
+    if not (arguments.out and arguments.out.suffix):
+        print(printed, end="" if printed.endswith("\n") else "\n")
+    if arguments.out:
+        _say(f"written to {arguments.out}")
+    return int(not all(grade.judged for grade in report.grades))
 
 
 # --- hypercon bench

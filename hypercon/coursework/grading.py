@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -66,11 +66,19 @@ class StudentInWorker:
     """A submission behind walls, as the judge asks it. One that died is started again for the next exercise, as long as
     its time lasts; one that cannot be loaded is not."""
 
-    def __init__(self, assignment: Assignment, source: bytes, limits: Limits, walls: Sequence[str] = WALLS):
-        self._assignment, self._source, self._limits, self._walls = assignment, source, limits, walls
+    def __init__(
+        self,
+        assignment: Assignment,
+        source: bytes,
+        limits: Limits,
+        walls: Sequence[str] = WALLS,
+        required: Sequence[str] = (),
+    ):
+        self._assignment, self._source, self._limits = assignment, source, limits
+        self._walls, self._required = walls, required
         self._deadline = time.monotonic() + limits.seconds
         self._worker: Worker | None = None
-        self._unloadable = ""
+        self.unloadable = ""
         self.printed = ""
         self.layers: dict[str, bool] = {}
 
@@ -106,12 +114,12 @@ class StudentInWorker:
 
     def worker(self) -> Worker:
         """The worker with the submission loaded."""
-        if self._unloadable:
-            raise StudentError(self._unloadable)
+        if self.unloadable:
+            raise StudentError(self.unloadable)
         if self._worker is None:
             if time.monotonic() >= self._deadline:
-                raise StudentError(f"not asked: the submission has used up its {self._limits.seconds:g} s")
-            self._worker = Worker(self._limits, self._walls, self._deadline)
+                raise StudentError(f"not asked: the program has used up its {self._limits.seconds:g} s")
+            self._worker = Worker(self._limits, self._walls, self._deadline, self._required)
             self.layers = self._worker.layers
             self._load(self._worker)
         return self._worker
@@ -123,8 +131,8 @@ class StudentInWorker:
             if answer.kind != "loaded":
                 raise WorkerError(one_line(answer.text))
         except (WorkerError, FrameError) as error:
-            self._unloadable = f"it cannot be loaded: {error}"
-            self._give_up(self._unloadable)
+            self.unloadable = f"it cannot be loaded: {error}"
+            self._give_up(self.unloadable)
 
     def _give_up(self, why: str) -> NoReturn:
         self.close()
@@ -145,18 +153,19 @@ def grade_one(
     seed: int,
     limits: Limits | None = None,
     walls: Sequence[str] = WALLS,
+    required: Sequence[str] = (),
 ) -> Grade:
     """Every exercise of one submission. When it returns, nothing of the submission runs any more.
 
     Raises
     ------
     WorkerError
-        No worker can be started.
+        No worker can be started, or none with the layers that are ``required``.
     """
     if submission.reason:
         return Grade(submission.name, _nothing(assignment, submission.reason), submission.reason)
     begun = time.monotonic()
-    student = StudentInWorker(assignment, submission.source, limits or assignment.limits, walls)
+    student = StudentInWorker(assignment, submission.source, limits or assignment.limits, walls, required)
     try:
         if assignment.grader is not None:
             outcomes = tuple(assignment.grader(assignment, student, np.random.default_rng(seed)))
@@ -168,7 +177,9 @@ def grade_one(
     finally:
         student.close()
     seconds = time.monotonic() - begun
-    return Grade(submission.name, outcomes, "", student.printed, student.layers, seconds)
+    return Grade(
+        submission.name, tuple(map(_safe, outcomes)), student.unloadable, student.printed, student.layers, seconds
+    )
 
 
 def grade_all(
@@ -178,6 +189,7 @@ def grade_all(
     jobs: int = 1,
     limits: Limits | None = None,
     walls: Sequence[str] = WALLS,
+    required: Sequence[str] = (),
     done: Callable[[Grade], Any] = lambda grade: None,
 ) -> list[Grade]:
     """All submissions, in their order; ``done`` is called as each is finished. All see the same inputs.
@@ -187,7 +199,7 @@ def grade_all(
 
     def one(submission: Submission) -> Grade:
         try:
-            grade = grade_one(assignment, submission, seed, limits, walls)
+            grade = grade_one(assignment, submission, seed, limits, walls, required)
         except Exception as error:  # a fault of ours, which must not cost the class its marks
             reason = f"not graded, by a fault of the judge: {one_line(f'{type(error).__name__}: {error}')}"
             grade = Grade(submission.name, _nothing(assignment, reason), reason, judged=False)
@@ -196,6 +208,11 @@ def grade_all(
 
     with _unseen(), one_blas_thread(), ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, submissions))
+
+
+def _safe(outcome: Outcome) -> Outcome:
+    """With what may be the student's own words made safe to show."""
+    return replace(outcome, reason=one_line(outcome.reason), case=readable(outcome.case))
 
 
 def _nothing(assignment: Assignment, reason: str) -> tuple[Outcome, ...]:

@@ -55,6 +55,8 @@ class Worker:
         What to ask of the system. The limits and the isolated interpreter are always there.
     deadline : float, optional
         By ``time.monotonic()``; the default is ``limits.seconds`` from now.
+    required : sequence of str, default ()
+        Layers without which there is no worker.
 
     Attributes
     ----------
@@ -66,10 +68,16 @@ class Worker:
     Raises
     ------
     WorkerError
-        No worker can be started here.
+        No worker can be started here, or none with the layers that are required.
     """
 
-    def __init__(self, limits: Limits, walls: Sequence[str] = WALLS, deadline: float | None = None):
+    def __init__(
+        self,
+        limits: Limits,
+        walls: Sequence[str] = WALLS,
+        deadline: float | None = None,
+        required: Sequence[str] = (),
+    ):
         if sys.platform != "linux":
             raise WorkerError(f"submissions are graded on Linux, and this is {sys.platform}: grade in a container")
         self.limits = limits
@@ -122,6 +130,12 @@ class Worker:
             os.set_blocking(ours, False)
         try:
             self.layers = self._read_layers(status_read)
+            missing = [name for name in required if not self.layers[name]]
+            if missing:
+                raise WorkerError(
+                    f"the sandbox lacks {', '.join(missing)}, which are required: grade as root on a Linux that has "
+                    "namespaces, or do not require the whole sandbox"
+                )
         except BaseException:
             self.close()
             raise
@@ -214,6 +228,8 @@ class Worker:
         left = self._call_ends - time.monotonic()
         readers, writers = ([], [self._requests]) if writing else ([self._answers], [])
         if left <= 0 or not any(select.select(readers, writers, [], left)):
+            if self._call_ends == self._deadline:
+                raise WorkerError(f"the program used up its {self.limits.seconds:g} s")
             raise WorkerError(f"the program took longer than {self.limits.seconds_per_call:g} s")
 
     def _read_layers(self, status: int) -> dict[str, bool]:

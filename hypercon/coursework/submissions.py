@@ -64,7 +64,7 @@ def read(path: Path, file: str, name: str) -> Submission:
 def _entries(path: Path, file: str) -> list[Path]:
     """What a path on the command line stands for: itself, or the submissions in it."""
     try:
-        if path.is_dir() and not path.is_symlink() and file not in os.listdir(path):  # noqa: PTH208 - names, not paths
+        if path.is_dir() and not path.is_symlink() and file not in {entry.name for entry in path.iterdir()}:
             inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
             if any(entry.is_dir() or entry.suffix == ".zip" for entry in inside) or len(inside) > 1:
                 return inside
@@ -77,7 +77,7 @@ def _from_disk(path: Path, file: str) -> bytes:
     if path.is_dir() and not path.is_symlink():
         folder = os.open(path, _SAFE | getattr(os, "O_DIRECTORY", 0))
         try:
-            present = sorted(os.listdir(folder))
+            present = sorted(os.listdir(folder))  # noqa: PTH208 - of a descriptor
             if file not in present:
                 raise _UnreadableError(f"no {file} in it; it has {', '.join(present[:5]) or 'nothing'}")
             with _ordinary(os.open(file, _SAFE, dir_fd=folder)) as stream:

@@ -1,8 +1,8 @@
-"""Submissions that cheat, break out or break things. Each must earn nothing, leave nothing behind and stop nobody.
+"""Submissions that cheat, break out or break things. Each must earn nothing, leave nothing and stop nobody.
 
-They are texts: no test runner may import them. Each begins with answers of the right form and wrong values (`WRONG`), so
-what marks there are can only come from the trick. ``fools`` marks those that an ordinary judge, which runs tests in the
-student's process (`naive_judge`), gives marks to.
+They are texts: no test runner may import them. Each begins with answers of the right form and wrong values (`WRONG`),
+so what marks there are can only come from the trick. ``fools`` marks those that an ordinary judge, which runs tests in
+the student's process (`naive_judge`), gives marks to.
 """
 
 from dataclasses import dataclass
@@ -220,7 +220,8 @@ everywhere(look)
     "reaches the library by its path": Cheat("""
 places = [os.path.realpath(os.path.join(os.path.dirname(module.__file__), up))
           for name, module in sys.modules.items() if name.startswith("inside") for up in ("../../..", "../..")]
-for place in (*places, *sys.path, os.path.dirname(os.path.dirname(np.__file__)), "/", "/opt", "/usr/src", "/home", "/root"):
+places += [*sys.path, os.path.dirname(os.path.dirname(np.__file__)), "/", "/opt", "/usr/src", "/home", "/root"]
+for place in places:
     if os.path.isdir(os.path.join(place, "hypercon", "losses")):
         sys.modules.pop("hypercon")
         sys.meta_path[:] = [hook for hook in sys.meta_path if "Blocker" not in type(hook).__name__]
