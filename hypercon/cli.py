@@ -382,14 +382,17 @@ def _add_check(commands: Any) -> None:
     )
     parser.add_argument("path", metavar="FILE|FOLDER", help="such as a2.py, or a folder that holds assignments")
     parser.add_argument("exercise", nargs="*", metavar="ID", help="such as 2.3 (default: every exercise)")
+    parser.add_argument("--tasks", metavar="FILE", help="what your teacher gave you, if the task is not hypercon's own")
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from hypercon.coursework.assignments import find
     from hypercon.coursework.homework import check_file, find_files
 
+    own = find(arguments.tasks) if arguments.tasks else None
     checked = []
     for path in find_files(arguments.path):
-        for result in check_file(path, arguments.exercise):
+        for result in check_file(path, arguments.exercise, own):
             print(result.text, flush=True)
             checked.append(result)
     held = sum(result.holds for result in checked)
@@ -401,7 +404,12 @@ def _add_course(commands: Any) -> None:
     parser = _command(commands, "course", _course, "teachers: write the students' editions", _COURSE, _COURSE_EXAMPLES)
     parser.add_argument("action", choices=("list", "release"))
     parser.add_argument("out", nargs="?", metavar="OUT", help="the folder to write to")
-    parser.add_argument("assignment", nargs="*", metavar="ASSIGNMENT", help="such as a2 (default: all)")
+    parser.add_argument(
+        "assignment",
+        nargs="*",
+        metavar="ASSIGNMENT",
+        help="such as a2, or a .py file that declares one of your own (default: all of hypercon's)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
@@ -449,7 +457,7 @@ def _add_grade(commands: Any) -> None:
         _GRADE,
         _GRADE_EXAMPLES,
     )
-    parser.add_argument("assignment", metavar="ASSIGNMENT", help="such as a2")
+    parser.add_argument("assignment", metavar="ASSIGNMENT", help="such as a2, or a .py file that declares one")
     parser.add_argument("submissions", nargs="+", type=Path, metavar="SUBMISSION", help="files, archives, folders")
     parser.add_argument("--seed", type=_whole, help="of the inputs (default: drawn, and told)")
     parser.add_argument("--jobs", type=_whole, metavar="N", help="at a time (default: one for each core)")
@@ -469,8 +477,9 @@ def _add_grade(commands: Any) -> None:
 
 def _grade(arguments: argparse.Namespace) -> int:
     from hypercon.coursework import classroom, reports
+    from hypercon.coursework.assignments import find
 
-    classroom.find(arguments.assignment)
+    find(arguments.assignment)
     if arguments.out:
         classroom.check_out(arguments.out, arguments.format)
     report = classroom.grade(

@@ -11,21 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypercon.coursework import pages, reports
-from hypercon.coursework.assignments import ASSIGNMENTS
-from hypercon.coursework.exercise import Assignment, Limits
+from hypercon.coursework.assignments import find
+from hypercon.coursework.exercise import Limits
 from hypercon.coursework.grading import grade_all
 from hypercon.coursework.reports import Report
 from hypercon.coursework.sandbox import ALWAYS, OFFERED, Worker
 from hypercon.coursework.submissions import collect
 from hypercon.errors import InputError
 from hypercon.files import atomic
-
-
-def find(assignment: str) -> Assignment:
-    """An assignment by its name, such as "a2"."""
-    if assignment not in ASSIGNMENTS:
-        raise InputError(f"assignment got {assignment!r}, expected one of {', '.join(ASSIGNMENTS)}")
-    return ASSIGNMENTS[assignment]
 
 
 def grade(
@@ -42,7 +35,7 @@ def grade(
     Parameters
     ----------
     assignment : str
-        Its name, such as "a2".
+        Its id, such as "a2", or a file that declares it: see `hypercon.coursework.assignments.find`.
     paths : sequence of path
         Files, archives, folders with one submission, and folders full of them.
     seed : int, optional

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ class Assignment:
     allows: tuple[str, ...] = ()
     limits: Limits = Limits()
     grader: Callable[..., Any] | None = None  # instead of calls: `a5_properties`
+    folder: Path | None = None  # where the source lies, of an assignment that is not hypercon's own
 
     @property
     def file(self) -> str:

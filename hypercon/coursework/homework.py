@@ -52,15 +52,15 @@ def find_files(path: str | Path) -> list[Path]:
     return [path]
 
 
-def check_file(path: Path, only: Sequence[str] = ()) -> list[Checked]:
-    """Every exercise of a file, or those named.
+def check_file(path: Path, only: Sequence[str] = (), assignment: Assignment | None = None) -> list[Checked]:
+    """Every exercise of a file, or those named; its name says of which assignment, if nothing else does.
 
     Raises
     ------
     InputError
         The file cannot be read or run, or belongs to no assignment, or there is no such exercise.
     """
-    assignment = _assignment_of(path)
+    assignment = assignment or _assignment_of(path)
     exercises = [exercise for exercise in assignment.exercises if not only or exercise.id in only]
     unknown = set(only) - {exercise.id for exercise in assignment.exercises}
     if unknown:

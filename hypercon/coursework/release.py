@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hypercon.coursework.assignments import ASSIGNMENTS
+from hypercon.coursework.assignments import ASSIGNMENTS, find
 from hypercon.coursework.editions import BEGIN, END, with_solutions, without_solutions
 from hypercon.coursework.exercise import Assignment
 from hypercon.errors import DataError, InputError
@@ -25,19 +25,6 @@ class LeakError(DataError):
     """A student's edition would show some of a solution."""
 
 
-def find(identity: str) -> Assignment:
-    """An assignment by its id, such as "a2".
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    if identity not in ASSIGNMENTS:
-        raise InputError(f"assignment got {identity!r}, expected one of {', '.join(ASSIGNMENTS)}")
-    return ASSIGNMENTS[identity]
-
-
 def folder() -> Path:
     """Where the sources lie: in the wheel, or in a checkout."""
     package = Path(__file__).parents[1]
@@ -49,7 +36,11 @@ def folder() -> Path:
 
 def source(assignment: Assignment) -> str:
     """An assignment's source, with its fences."""
-    return (folder() / assignment.file).read_text(encoding="utf-8")
+    path = (assignment.folder or folder()) / assignment.file
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}, the source of {assignment.id}, cannot be read ({error.strerror})") from None
 
 
 def solution(assignment: Assignment) -> str:
@@ -84,7 +75,7 @@ def release(out: str | Path, identities: Sequence[str] = (), *, overwrite: bool 
     out : path-like
         A folder, which is made if need be.
     identities : sequence of str
-        Such as "a2". All if there are none.
+        Such as "a2", or files that declare others. All of hypercon's if there are none.
     overwrite : bool, default False
         Replace files that are there.
 

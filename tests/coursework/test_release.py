@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from hypercon.cli import main
-from hypercon.coursework.assignments import ASSIGNMENTS
+from hypercon.coursework.assignments import ASSIGNMENTS, find
 from hypercon.coursework.editions import BEGIN, END
-from hypercon.coursework.release import LeakError, find, folder, release, solution, source, student_edition
+from hypercon.coursework.release import LeakError, folder, release, solution, source, student_edition
 from hypercon.errors import DataError, InputError
 
 A2 = ASSIGNMENTS["a2"]
