@@ -9,7 +9,7 @@ from hypercon.coursework.assignments.a5_properties import LARGEST, LocalTests, W
 from hypercon.coursework.grading import StudentInWorker
 from hypercon.coursework.inside.frames import Frame
 from hypercon.coursework.inside.serve import set_hypothesis
-from hypercon.coursework.release import solution
+from hypercon.coursework.release import solution, student_edition
 
 A5 = ASSIGNMENTS["a5"]
 SOME = FAULTS[::10]
@@ -62,6 +62,13 @@ def test_the_model_solution_finds_all_forty():
     outcomes = judged(A5, LocalTests(names), np.random.default_rng(1))
     assert [outcome.reason for outcome in outcomes] == [""] * 5
     assert earned(outcomes) == 40 == A5.points
+
+
+def test_the_example_that_is_given_earns_nothing():
+    set_hypothesis()
+    names = {}
+    exec(student_edition(A5), names)
+    assert earned(judged(A5, LocalTests(names), np.random.default_rng(1))) == 0
 
 
 def test_a_test_earns_a_point_for_each_fault_it_finds():
