@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coursework.hostile import CHEATS, RIGHT, WRONG
+from coursework.hostile import CHEATS, FILES, RIGHT, WRONG
 
 from hypercon.coursework import grading, sandbox
 from hypercon.coursework.assignments import ASSIGNMENTS
@@ -72,6 +72,13 @@ def left_by(workers):
     return [found for found in processes() if {found[0], found[1], found[2]} & sessions or found[3] in users]
 
 
+def require_walls():
+    """What signals everybody must not run where only its user's rights hold it."""
+    with Worker(QUICK) as worker:
+        if not (worker.layers["own processes"] or worker.layers["refused calls"]):
+            pytest.skip("signals would reach other processes of this user")
+
+
 def marks():
     return [path for place in PLACES for name in LEFT if (path := Path(place).expanduser() / name).exists()]
 
@@ -94,6 +101,8 @@ def test_without_a_trick_the_hostile_ones_have_only_wrong_values():
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_hostile_submission_earns_nothing_and_leaves_nothing(name, workers, listener, tmp_path, monkeypatch):
     cheat = CHEATS[name]
+    if cheat.signals:
+        require_walls()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grades.csv").write_text("before")
     port = listener.getsockname()[1]
@@ -127,6 +136,25 @@ def test_the_judge_grades_on_after_all_of_them():
     assert [grade.score for grade in grades] == [0, 0, 3, 0, 0, 0]
 
 
+LEAVING = [*FILES, "leaves a daemon", "forks without end", "reaches the library by its path", "uses the network"]
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_without_namespaces_they_earn_and_leave_nothing_either(name, workers, tmp_path, monkeypatch):
+    """As in a container: what is left is refused calls, the fence around files and, for root, another user."""
+    monkeypatch.chdir(tmp_path)
+    before = marks()
+    grade = judged(CHEATS[name].source.replace(b"PORT", b"9"), walls=("user", "files", "calls"))
+    assert not grade.layers["own processes"]
+    assert grade.layers["refused calls"]
+    assert [outcome.score for outcome in grade.outcomes] == [0, 0, 0]
+    assert not any("READ" in outcome.reason for outcome in grade.outcomes)
+    assert left_by(workers) == []
+    assert not any(worker._folder.exists() for worker in workers)
+    assert marks() == before
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- the tricks are tricks
 
 
@@ -148,8 +176,7 @@ def test_at_least_ten_of_forty_tricks_fool_an_ordinary_judge():
 def naive_marks(source, folder):
     program = Path(__file__).with_name("naive_judge.py")
     (folder / "submission.py").write_bytes(source.replace(b"/tmp", bytes(folder)))
-    root = str(Path(grading.__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, program, "submission.py"], cwd=folder, env=environment, capture_output=True, timeout=120
     )
