@@ -250,6 +250,10 @@ def attempt(act):
     return np.array(True)
 
 def reads(): return attempt(lambda: open("/etc/passwd").read())
+def reads_packages():
+    packages = os.path.join(os.path.dirname(os.__file__), "site-packages")
+    return attempt(lambda: open(os.path.join(packages, "pip", "__init__.py")).read())
+def imports(): return attempt(lambda: __import__("sqlite3.dump") and __import__("xml.dom.minidom"))
 def writes(): return attempt(lambda: (open("/tmp/hostile-mark", "w"), os.remove("/tmp/hostile-mark")))
 def works(): return attempt(lambda: open("own", "w").write("x"))
 def calls(): return attempt(lambda: socket.socket().close())
@@ -266,9 +270,9 @@ def descriptors():
     return np.array([handle for handle in range(256) if attempt(lambda: os.fstat(handle))])
 def who(): return np.array([os.getuid(), os.getgid(), os.getpid()])
 def allocates(): return attempt(lambda: np.ones(1 << 28))
-def capabilities():
-    libc = ctypes.CDLL(None)
-    return np.array([libc.prctl(39, 0, 0, 0, 0), libc.prctl(23, 21, 0, 0, 0)])
+def rights():
+    effective = open("/proc/self/status").read().partition("CapEff:")[2].split()[0]
+    return np.array([ctypes.CDLL(None).prctl(39, 0, 0, 0, 0), int(effective, 16)])
 def environment(): return np.array([len(name) for name in os.environ])
 """
 
@@ -285,8 +289,8 @@ AS_ROOT = pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason
 
 
 def test_without_walls_the_probe_finds_what_they_keep():
-    worker, found = probe((), "reads", "writes", "works", "calls", "signals", "sees")
-    assert found == [True] * 6
+    worker, found = probe((), "reads", "writes", "works", "calls", "signals", "sees", "reads_packages")
+    assert found == [True] * 6 + [Path(os.__file__).with_name("site-packages").joinpath("pip", "__init__.py").exists()]
     assert not any(worker.layers[name] for name in ("own processes", "own files", "no network", "refused calls"))
 
 
@@ -298,9 +302,9 @@ def test_refused_calls_end_network_signals_and_processes():
 
 
 def test_the_fence_leaves_the_interpreter_and_the_folder():
-    worker, found = probe(("files",), "reads", "writes", "sees", "works", "calls")
+    worker, found = probe(("files",), "reads", "writes", "sees", "reads_packages", "works", "calls", "imports")
     assert worker.layers["own files"]
-    assert found == [False, False, False, True, True]
+    assert found == [False, False, False, False, True, True, True]
 
 
 @AS_ROOT
@@ -313,14 +317,15 @@ def test_a_world_of_its_own_has_no_files_network_or_processes():
 
 
 def test_limits_hold_whatever_the_walls():
-    _, found = probe((), "allocates", "descriptors", "capabilities", "environment")
+    _, found = probe((), "allocates", "descriptors", "rights", "environment")
     assert found[0] is False
     assert len(found[1]) == 5  # input, output, errors and the two ends of the channel
-    assert found[2] == [1, 0]  # no new rights; the right to administer is gone
+    assert found[2] == [1, 0]  # none can be gained, and none is left
     assert len(found[3]) <= 4
 
 
 def test_with_all_walls_every_layer_is_there_or_said_to_be_missing():
-    worker, found = probe(WALLS, "reads", "writes", "sees", "calls", "signals", "forks", "works")
+    names = ("reads", "writes", "sees", "calls", "signals", "forks", "reads_packages", "works", "imports")
+    worker, found = probe(WALLS, *names)
     assert set(worker.layers) == set(sandbox.OFFERED)
-    assert found == [False] * 6 + [True]
+    assert found == [False] * 7 + [True] * 2
