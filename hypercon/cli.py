@@ -493,7 +493,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     printed = reports.FORMATS[arguments.format](report)
     if arguments.out:
         classroom.write(report, arguments.out, arguments.format)
-    if not (arguments.out and arguments.out.suffix):
+    if not (arguments.out and arguments.out.suffix in classroom.SUFFIXES):
         print(printed, end="" if printed.endswith("\n") else "\n")
     if arguments.out:
         _say(f"written to {arguments.out}")

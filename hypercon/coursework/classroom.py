@@ -20,6 +20,9 @@ from hypercon.coursework.submissions import collect
 from hypercon.errors import InputError
 from hypercon.files import atomic
 
+SUFFIXES = (".json", ".csv")
+"""Of a file; any other place is a folder."""
+
 
 def grade(
     assignment: str,
@@ -85,7 +88,7 @@ def grade(
 
 def check_out(out: Path, form: str) -> None:
     """Refuse, before anything is graded, a place that cannot be written to or that holds something."""
-    if out.suffix:
+    if out.suffix in SUFFIXES:
         if form == "table":
             raise InputError(f"out got the file {out.name}, expected a folder for a table, CSV and pages")
         if out.is_dir():
@@ -102,7 +105,7 @@ def write(report: Report, out: Path, form: str) -> None:
     A folder gets grades.csv, grades.json, the form asked for under the name its readers know, index.html, and a page
     for each student. It takes its name only when it is complete.
     """
-    if out.suffix:
+    if out.suffix in SUFFIXES:
         with atomic(out) as stream:
             stream.write(reports.FORMATS[form](report).encode())
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -203,11 +203,17 @@ def grade_all(
         except Exception as error:  # a fault of ours, which must not cost the class its marks
             reason = f"not graded, by a fault of the judge: {one_line(f'{type(error).__name__}: {error}')}"
             grade = Grade(submission.name, _nothing(assignment, reason), reason, judged=False)
-        done(grade)
         return grade
 
     with _unseen(), one_blas_thread(), ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, submissions))
+        running = [pool.submit(one, submission) for submission in submissions]
+        try:
+            for finished in as_completed(running):
+                done(finished.result())
+        finally:  # after an interrupt no other is begun
+            for waiting in running:
+                waiting.cancel()
+    return [finished.result() for finished in running]
 
 
 def _safe(outcome: Outcome) -> Outcome:

@@ -121,7 +121,7 @@ class Worker:
             for handle in (*given, self._requests, self._answers, status_read, self._control):
                 os.close(handle)
             self._output.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove(self._folder)
             raise WorkerError(f"no worker can be started: {error}") from None
         self.pid = self._process.pid
         for inherited in given:
@@ -209,7 +209,7 @@ class Worker:
             os.close(self._requests)
             os.close(self._answers)
             self._output.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def _read(self, count: int) -> bytes:
         parts = bytearray()
@@ -248,6 +248,16 @@ def available_layers() -> dict[str, bool]:
     """Which layers a worker can have here, from starting one."""
     with Worker(Limits()) as worker:
         return dict.fromkeys(ALWAYS, True) | worker.layers
+
+
+def _remove(folder: Path) -> None:
+    """A folder with whatever is in it: a worker without a world of its own can leave closed folders, or ones that are
+    nested too deep for Python."""
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):
+        subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
+        subprocess.run(["rm", "-rf", folder], check=False, capture_output=True)
 
 
 def _site() -> Path:

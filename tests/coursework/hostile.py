@@ -478,6 +478,23 @@ def link(*inputs):
     return 0.25
 everywhere(link)
 """),
+    "leaves closed folders": Cheat("""
+def close(*inputs):
+    for i in range(3):
+        os.makedirs(f"a{i}/b/c", exist_ok=True)
+        open(f"a{i}/b/c/file", "w").write("x")
+        os.chmod(f"a{i}/b", 0)
+    return 0.25
+everywhere(close)
+"""),
+    "leaves folders in folders without end": Cheat("""
+def dig(*inputs):
+    for depth in range(1500):
+        os.makedirs("d", exist_ok=True)
+        os.chdir("d")
+    return 0.25
+everywhere(dig)
+"""),
     "fills the disk": Cheat("""
 def fill(*inputs):
     for i in range(2000):

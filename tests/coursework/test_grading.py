@@ -193,10 +193,8 @@ grading.grade_one(ASSIGNMENTS["a2"], Submission("ada", b"while True: pass"), 1)
 
 
 def test_a_judge_that_is_killed_takes_its_worker_along():
-    root = str(Path(grading.__file__).parents[2])
-    with subprocess.Popen(
-        [sys.executable, "-c", GRADING], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
-    ) as judge:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", GRADING], stdout=subprocess.PIPE, text=True, env=environment) as judge:
         pid, folder = judge.stdout.readline().split()
         judge.send_signal(signal.SIGKILL)
         judge.wait()
@@ -425,8 +423,8 @@ def test_what_cannot_be_done_is_told_before_anything_is_graded(
     arguments, why, class_folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(classroom, "grade_all", lambda *a, **k: pytest.fail("it graded"))
-    (tmp_path / "a.folder").mkdir()
-    names = {"there": class_folder, "none": tmp_path / "none", "tmp": tmp_path, "dotted": tmp_path / "a.folder"}
+    (tmp_path / "folder.csv").mkdir()
+    names = {"there": class_folder, "none": tmp_path / "none", "tmp": tmp_path, "dotted": tmp_path / "folder.csv"}
     assert grade(class_folder, *(a.format(**names) for a in arguments)) == 2
     said = capsys.readouterr().err
     assert why in said

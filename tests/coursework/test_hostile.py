@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coursework.hostile import CHEATS, RIGHT, WRONG
+from coursework.hostile import CHEATS, FILES, RIGHT, WRONG
 
 from hypercon.coursework import grading, sandbox
 from hypercon.coursework.assignments import ASSIGNMENTS
@@ -72,6 +72,13 @@ def left_by(workers):
     return [found for found in processes() if {found[0], found[1], found[2]} & sessions or found[3] in users]
 
 
+def require_walls():
+    """What signals everybody must not run where only its user's rights hold it."""
+    with Worker(QUICK) as worker:
+        if not (worker.layers["own processes"] or worker.layers["refused calls"]):
+            pytest.skip("signals would reach other processes of this user")
+
+
 def marks():
     return [path for place in PLACES for name in LEFT if (path := Path(place).expanduser() / name).exists()]
 
@@ -94,6 +101,8 @@ def test_without_a_trick_the_hostile_ones_have_only_wrong_values():
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_hostile_submission_earns_nothing_and_leaves_nothing(name, workers, listener, tmp_path, monkeypatch):
     cheat = CHEATS[name]
+    if cheat.signals:
+        require_walls()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grades.csv").write_text("before")
     port = listener.getsockname()[1]
@@ -127,6 +136,25 @@ def test_the_judge_grades_on_after_all_of_them():
     assert [grade.score for grade in grades] == [0, 0, 3, 0, 0, 0]
 
 
+LEAVING = [*FILES, "leaves a daemon", "forks without end", "reaches the library by its path", "uses the network"]
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_without_namespaces_they_earn_and_leave_nothing_either(name, workers, tmp_path, monkeypatch):
+    """As in a container: what is left is refused calls, the fence around files and, for root, another user."""
+    monkeypatch.chdir(tmp_path)
+    before = marks()
+    grade = judged(CHEATS[name].source.replace(b"PORT", b"9"), walls=("user", "files", "calls"))
+    assert not grade.layers["own processes"]
+    assert grade.layers["refused calls"]
+    assert [outcome.score for outcome in grade.outcomes] == [0, 0, 0]
+    assert not any("READ" in outcome.reason for outcome in grade.outcomes)
+    assert left_by(workers) == []
+    assert not any(worker._folder.exists() for worker in workers)
+    assert marks() == before
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- the tricks are tricks
 
 
@@ -148,8 +176,7 @@ def test_at_least_ten_of_forty_tricks_fool_an_ordinary_judge():
 def naive_marks(source, folder):
     program = Path(__file__).with_name("naive_judge.py")
     (folder / "submission.py").write_bytes(source.replace(b"/tmp", bytes(folder)))
-    root = str(Path(grading.__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, program, "submission.py"], cwd=folder, env=environment, capture_output=True, timeout=120
     )
@@ -223,6 +250,10 @@ def attempt(act):
     return np.array(True)
 
 def reads(): return attempt(lambda: open("/etc/passwd").read())
+def reads_packages():
+    packages = os.path.join(os.path.dirname(os.__file__), "site-packages")
+    return attempt(lambda: open(os.path.join(packages, "pip", "__init__.py")).read())
+def imports(): return attempt(lambda: __import__("sqlite3.dump") and __import__("xml.dom.minidom"))
 def writes(): return attempt(lambda: (open("/tmp/hostile-mark", "w"), os.remove("/tmp/hostile-mark")))
 def works(): return attempt(lambda: open("own", "w").write("x"))
 def calls(): return attempt(lambda: socket.socket().close())
@@ -239,9 +270,9 @@ def descriptors():
     return np.array([handle for handle in range(256) if attempt(lambda: os.fstat(handle))])
 def who(): return np.array([os.getuid(), os.getgid(), os.getpid()])
 def allocates(): return attempt(lambda: np.ones(1 << 28))
-def capabilities():
-    libc = ctypes.CDLL(None)
-    return np.array([libc.prctl(39, 0, 0, 0, 0), libc.prctl(23, 21, 0, 0, 0)])
+def rights():
+    effective = open("/proc/self/status").read().partition("CapEff:")[2].split()[0]
+    return np.array([ctypes.CDLL(None).prctl(39, 0, 0, 0, 0), int(effective, 16)])
 def environment(): return np.array([len(name) for name in os.environ])
 """
 
@@ -258,8 +289,8 @@ AS_ROOT = pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason
 
 
 def test_without_walls_the_probe_finds_what_they_keep():
-    worker, found = probe((), "reads", "writes", "works", "calls", "signals", "sees")
-    assert found == [True] * 6
+    worker, found = probe((), "reads", "writes", "works", "calls", "signals", "sees", "reads_packages")
+    assert found == [True] * 6 + [Path(os.__file__).with_name("site-packages").joinpath("pip", "__init__.py").exists()]
     assert not any(worker.layers[name] for name in ("own processes", "own files", "no network", "refused calls"))
 
 
@@ -271,9 +302,9 @@ def test_refused_calls_end_network_signals_and_processes():
 
 
 def test_the_fence_leaves_the_interpreter_and_the_folder():
-    worker, found = probe(("files",), "reads", "writes", "sees", "works", "calls")
+    worker, found = probe(("files",), "reads", "writes", "sees", "reads_packages", "works", "calls", "imports")
     assert worker.layers["own files"]
-    assert found == [False, False, False, True, True]
+    assert found == [False, False, False, False, True, True, True]
 
 
 @AS_ROOT
@@ -286,14 +317,15 @@ def test_a_world_of_its_own_has_no_files_network_or_processes():
 
 
 def test_limits_hold_whatever_the_walls():
-    _, found = probe((), "allocates", "descriptors", "capabilities", "environment")
+    _, found = probe((), "allocates", "descriptors", "rights", "environment")
     assert found[0] is False
     assert len(found[1]) == 5  # input, output, errors and the two ends of the channel
-    assert found[2] == [1, 0]  # no new rights; the right to administer is gone
+    assert found[2] == [1, 0]  # none can be gained, and none is left
     assert len(found[3]) <= 4
 
 
 def test_with_all_walls_every_layer_is_there_or_said_to_be_missing():
-    worker, found = probe(WALLS, "reads", "writes", "sees", "calls", "signals", "forks", "works")
+    names = ("reads", "writes", "sees", "calls", "signals", "forks", "reads_packages", "works", "imports")
+    worker, found = probe(WALLS, *names)
     assert set(worker.layers) == set(sandbox.OFFERED)
-    assert found == [False] * 6 + [True]
+    assert found == [False] * 7 + [True] * 2

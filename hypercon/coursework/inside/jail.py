@@ -73,10 +73,9 @@ def _behind(plan: dict[str, Any], own_world: bool, serve: Callable[[], None]) ->
     """The last walls, which a process puts around itself; then the work."""
     os.setsid()  # a signal to one's own group reaches nobody else
     walls = plan["walls"]
-    readable = ["/"] if own_world else [*world.interpreter(), *plan["packages"]]
     limited = _limit(plan)
     no_new_rights = prctl(_NO_NEW_PRIVS, 1)  # the kernel takes a fence and a filter only from who has given these up
-    fenced = "files" in walls and allow_only(readable, plan["work"])
+    fenced = "files" in walls and _fence(plan, own_world)
     other = _become(plan["uid"])
     prctl(_PDEATHSIG, signal.SIGKILL)  # becoming another user took it away
     no_new_rights &= _drop_capabilities()
@@ -94,6 +93,15 @@ def _behind(plan: dict[str, Any], own_world: bool, serve: Callable[[], None]) ->
     os.close(plan["status"])
     os.close(plan["control"])
     serve()
+
+
+def _fence(plan: dict[str, Any], own_world: bool) -> bool:
+    """In a world of its own all that is there may be read; elsewhere, what the interpreter needs."""
+    if own_world:
+        return allow_only(["/"], [], plan["work"])
+    places = world.interpreter()
+    files = [file for place in places for file in world.without_packages(Path(place))]
+    return allow_only([*files, *plan["packages"]], places, plan["work"])
 
 
 def _limit(plan: dict[str, Any]) -> bool:

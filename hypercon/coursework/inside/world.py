@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x800
 _RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+_PACKAGES = ("site-packages", "dist-packages")
 
 
 def leave() -> bool:
@@ -55,6 +57,15 @@ def interpreter() -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def without_packages(place: Path) -> Iterator[str]:
+    """What lies in a folder of libraries, but for the packages that are installed beside the interpreter's own."""
+    for entry in place.iterdir():
+        if entry.name.startswith("python") and entry.is_dir():
+            yield from without_packages(entry)
+        elif entry.name not in _PACKAGES:
+            yield str(entry)
+
+
 def settle(plan: dict[str, Any]) -> None:
     """Make the bare root and go to live there."""
     root = plan["root"]
@@ -64,7 +75,7 @@ def settle(plan: dict[str, Any]) -> None:
         if not Path(root + place).is_dir():
             _bind(place, root)
     for place in places:
-        for packages in ("site-packages", "dist-packages"):  # what else is installed stays outside
+        for packages in _PACKAGES:  # what else is installed stays outside
             for folder in Path(root + place).glob(f"python*/{packages}"):
                 call("mount", b"none", os.fsencode(folder), b"tmpfs", _NOSUID | _NODEV, b"size=64k,mode=755")
     for package in plan["packages"]:
