@@ -31,7 +31,14 @@ PARTS = (
     "**Next**",
 )
 NO_CODE = r"\s*# (expected:|roughly:|BEGIN|END)"
-MODULES = {"hypercon", "hypercon.coursework", "hypercon.plotting", "hypercon.palette", "hypercon.explain"}
+MODULES = {
+    "hypercon",
+    "hypercon.coursework",
+    "hypercon.errors",
+    "hypercon.explain",
+    "hypercon.palette",
+    "hypercon.plotting",
+}
 
 
 def cells(text):
