@@ -285,7 +285,7 @@ print(
 # roughly: loss 0.3 to 0.025; read rightly, of held-out digits: 90%
 
 # %% [markdown]
-# **What you should see**: a curve that falls steeply at first, passes the chance level within a few steps, and
+# **What you should see**: a curve that falls steeply, is below the chance level for good after about 15 steps, and
 # flattens.
 
 # %%
@@ -295,7 +295,7 @@ axes.axhline(0.09, color="0.6", linestyle="--", label="chance")
 axes.set(xlabel="step", ylabel="loss")
 axes.legend()
 described(
-    figure, "The loss over 80 steps, logarithmic: it falls below the chance level at once, then ever more slowly."
+    figure, "The loss over 80 steps, logarithmic: it falls below the chance level within 15 steps, then ever more slowly."
 )
 
 # %% [markdown]
