@@ -60,7 +60,7 @@ class Exercise:
     keeps_dtype : bool
         float32 in, float32 out.
     tolerance : float
-        Largest error, relative to the largest entry.
+        Largest error, relative to the largest entry; the default leaves room for float32.
     sizes : sequence of int
         Of the cases, smallest first.
     points : float
@@ -84,7 +84,7 @@ class Exercise:
     laws: Sequence[Law] = ()
     mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     keeps_dtype: bool = False
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
     sizes: Sequence[int] = SIZES
     points: float = 1.0
     more_hints: Sequence[str] = ()

@@ -242,6 +242,20 @@ def info_nce_gradient(z1, z2, temperature):
     slope = (e / e.sum(1)[:, None] - np.identity(len(u), dtype=e.dtype)) / len(u) / np.float32(temperature)
     return np.einsum("nij,nj->ni", ju, slope @ v), np.einsum("nij,nj->ni", jv, slope.T @ u)
 """),
+    ("2.3", "float32 throughout", """
+import numpy as np
+
+def info_nce_gradient(z1, z2, temperature):
+    z1, z2, tau = (np.float32(value) for value in (z1, z2, temperature))
+    n1, n2 = (np.sqrt(np.square(z).sum(axis=1, keepdims=True)) for z in (z1, z2))
+    u, v = z1 / n1, z2 / n2
+    logits = u @ v.T / tau
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    np.fill_diagonal(p, p.diagonal() - 1)
+    g, h = p @ v / len(u) / tau, p.T @ u / len(u) / tau
+    return (g - u * (u * g).sum(1, keepdims=True)) / n1, (h - v * (v * h).sum(1, keepdims=True)) / n2
+"""),
     ("2.4", "one temperature at a time", """
 import numpy as np
 
@@ -342,6 +356,16 @@ def tolerance(z, labels):
         total += group.sum(axis=0) @ group.sum(axis=0) - len(group)
         pairs += len(group) * (len(group) - 1)
     return total / pairs
+"""),
+    ("3.5", "float32 and a Gram matrix", """
+import numpy as np
+
+def tolerance(z, labels):
+    z = z.astype(np.float32)
+    gram = z @ z.T
+    cosines = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    same = np.equal.outer(labels, labels) & ~np.eye(len(z), dtype=bool)
+    return np.average(cosines, weights=same)
 """),
     ("3.6", "log of the mass less the mean logit", """
 import numpy as np

@@ -89,8 +89,8 @@ def _floor(dim: int, t: float) -> float:
 
 def _labelled(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     count = size + 2
-    labels = np.concatenate([[0, 0, 1], rng.integers(0, 3, count - 3)])
-    return lattice(rng, (count, 4)), rng.permutation(labels)
+    labels = rng.permutation(np.concatenate([[0, 0, 1], rng.integers(0, 3, count - 3)]))
+    return lattice(rng, (3, 4))[labels] + lattice(rng, (count, 4)) / 2, labels  # near their kind, as embeddings are
 
 
 def _tolerance(z: np.ndarray, labels: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from hypercon.coursework.inside.frames import Frame, FrameError
 from hypercon.coursework.inside.serve import verdict
 from hypercon.coursework.judge import Outcome, StudentError
 from hypercon.coursework.sandbox import WorkerError
+from hypercon.coursework.text import one_line
 
 LARGEST = 1 << 12
 FAMILIES = {
@@ -73,8 +74,8 @@ class WorkerTests:
                 self._student.close()
                 raise StudentError(str(error)) from None
         if frame.kind == "error":
-            raise StudentError(f"it raised {frame.text}")
-        return str(frame.text)
+            raise StudentError(f"it raised {one_line(frame.text)}")
+        return one_line(frame.text)
 
 
 def answer(loss: Loss, question: Frame) -> Frame:
