@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from hypercon.autograd import Tensor
+from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments import EXERCISES as ASSIGNED
 from hypercon.coursework.exercise import Arguments, Exercise
 from hypercon.coursework.judge import StudentError, WrongError, questions, show
@@ -157,6 +158,9 @@ def _find(id: str) -> Exercise:
         raise DtypeError(f'check got {id!r} first, expected the id of an exercise, such as check("03.2", function)')
     if id in ASSIGNED:
         return ASSIGNED[id]
+    for assignment in ASSIGNMENTS.values():
+        if id in [exercise.id for exercise in assignment.exercises]:
+            raise InputError(f"{id} is not about one function: say `hypercon check {assignment.file}` in a terminal")
     if id not in EXERCISES:
         lesson = [known for known in EXERCISES if known.split(".")[0] == id.split(".")[0].zfill(2)]
         raise InputError(f"there is no exercise {id!r}: those of its lesson are {', '.join(lesson)}" if lesson else

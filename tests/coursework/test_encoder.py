@@ -78,6 +78,25 @@ def test_pixels_and_an_encoder_before_training_do_not_pass(trained):
             assert accuracy(z[:384], labels[:384], z[384:], labels[384:]) < ACCURACY - 0.2
 
 
+@pytest.mark.slow
+def test_the_figures_of_the_guide():
+    """Printed with -s: held-out accuracy of pixels, of an encoder before training, and of the model solution."""
+    shares = []
+    for seed in range(8):
+        drawn = TRAIN.arguments(np.random.default_rng(seed), TRAIN.sizes[0])
+        labels, held_out, held_out_labels = drawn.known
+        theta = MODEL["train"](*drawn)[1]
+        start = np.random.default_rng(1).normal(size=theta.size) / 8
+        embeddings = [lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)]
+        embeddings += [lambda x, t=t: MODEL["embed"](t, x, SIZES) for t in (start, theta)]
+        shares.append([accuracy(embed(drawn[0]), labels, embed(held_out), held_out_labels) for embed in embeddings])
+    for name, row in zip(("pixels", "before training", "trained"), np.transpose(shares), strict=True):
+        print(f"{name}: {row.min():.0%} to {row.max():.0%}")
+    pixels, untrained, trained = np.transpose(shares)
+    assert max(pixels.max(), untrained.max()) < ACCURACY - 0.3
+    assert trained.min() > ACCURACY + 0.05
+
+
 def test_neither_labels_nor_held_out_pictures_are_sent(scene):
     sent = []
 
@@ -109,6 +128,10 @@ MISTAKES = {
     ("4.2", "ReLU is missing"): lambda theta, x, sizes: _embed(theta, x, sizes, lambda h: h),
     ("4.2", "wrong dtype"): lambda theta, x, sizes: MODEL["embed"](theta.astype(float), x, sizes),
     ("4.3", "only the first view's gradient"): lambda theta, a, b, sizes, tau: _one_sided(theta, a, b, sizes, tau),
+    ("4.3", "missing temperature everywhere"): lambda theta, a, b, sizes, tau: (
+        MODEL["loss_and_gradient"](theta, a, b, sizes, 1.0)),
+    ("4.3", "sign of the gradient"): lambda *a: (
+        MODEL["loss_and_gradient"](*a)[0], -MODEL["loss_and_gradient"](*a)[1]),
     ("4.4", "correction of the moments is missing"): lambda *a: MODEL["adam_step"](*a[:4], 10**6, a[5]),
     ("4.4", "sign of the step"): lambda *a: MODEL["adam_step"](*a[:5], -a[5]),
     ("4.6", "chance counts the negatives alone"): lambda losses, batch, tau: (

@@ -5,10 +5,18 @@ import pytest
 
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS, RIGHT
-from hypercon.coursework.assignments.a5_properties import LARGEST, LocalTests, WorkerTests, answer, judged
+from hypercon.coursework.assignments.a5_properties import (
+    LARGEST,
+    MOST_FAILURES,
+    LocalTests,
+    WorkerTests,
+    answer,
+    judged,
+)
 from hypercon.coursework.grading import StudentInWorker
 from hypercon.coursework.inside.frames import Frame
 from hypercon.coursework.inside.serve import set_hypothesis
+from hypercon.coursework.judge import StudentError
 from hypercon.coursework.release import solution, student_edition
 
 A5 = ASSIGNMENTS["a5"]
@@ -181,6 +189,19 @@ def test_tests_run_in_the_worker_and_the_losses_stay_with_the_judge():
     found = [fault.nature for fault in SOME]
     assert earned(outcomes) > 0, found
     assert all("a loss that is right" not in outcome.reason for outcome in outcomes)
+
+
+def test_tests_that_come_to_no_verdict_are_given_up():
+    asked = []
+
+    class Dying:
+        def run(self, loss):
+            asked.append(loss)
+            raise StudentError("the program took longer than 20 s")
+
+    outcomes = judged(A5, Dying(), np.random.default_rng(0))
+    assert len(asked) <= MOST_FAILURES
+    assert all("did not come to a verdict" in outcome.reason for outcome in outcomes)
 
 
 @pytest.mark.parametrize("source", CHEATS.values(), ids=CHEATS)

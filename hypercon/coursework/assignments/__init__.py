@@ -33,6 +33,11 @@ def find(name: str) -> Assignment:
     ------
     InputError
         There is no such assignment, or the file declares none.
+
+    Examples
+    --------
+    >>> find("a2").title
+    'InfoNCE and its gradient'
     """
     if name in ASSIGNMENTS:
         return ASSIGNMENTS[name]

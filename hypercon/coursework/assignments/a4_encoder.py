@@ -252,6 +252,13 @@ A4 = Assignment(
             mistakes={
                 "only the first view's gradient is counted": _one_view(0),
                 "only the second view's gradient is counted": _one_view(1),
+                "the sign of the gradient is wrong": lambda theta, a, b, sizes, tau: (
+                    _slope(theta, a, b, sizes, tau)[0], -_slope(theta, a, b, sizes, tau)[1]),
+                "missing 1/N in the gradient": lambda theta, a, b, sizes, tau: (
+                    _slope(theta, a, b, sizes, tau)[0], len(a) * _slope(theta, a, b, sizes, tau)[1]),
+                "missing temperature in the gradient's denominator": lambda theta, a, b, sizes, tau: (
+                    _slope(theta, a, b, sizes, tau)[0], tau * _slope(theta, a, b, sizes, tau)[1]),
+                "missing temperature everywhere": lambda theta, a, b, sizes, tau: _slope(theta, a, b, sizes, 1.0),
             },
         ),
         Exercise(

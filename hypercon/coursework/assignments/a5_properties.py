@@ -22,6 +22,7 @@ from hypercon.coursework.sandbox import WorkerError
 from hypercon.coursework.text import one_line
 
 LARGEST = 1 << 12
+MOST_FAILURES = 3
 FAMILIES = {
     "sphere": "What may happen to a row, or to all rows together, without any effect on a cosine?",
     "temperature": "What does the loss of one batch at tau say of its loss at 2 tau? And when tau is very small, or 0?",
@@ -103,12 +104,14 @@ def judged(
     """As `grade_properties`, for tests wherever they run, on some of the faults."""
     turns = [*((fault, fault.loss) for fault in faults), *((None, loss) for loss in (*RIGHT, *RIGHT))]
     found: set[Fault] = set()
+    failures = 0
     for place in rng.permutation(len(turns)):
         fault, loss = turns[place]
         try:
             said = tests.run(loss)
         except StudentError as error:
-            if fault is None:
+            failures += 1
+            if fault is None or failures == MOST_FAILURES:
                 return _nothing(assignment, f"the tests did not come to a verdict: {error}")
             continue
         if said == "none":
