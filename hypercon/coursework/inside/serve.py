@@ -8,7 +8,7 @@ import importlib.abc
 import os
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,11 @@ def serve(requests: int, answers: int) -> None:
 
 def _answer(request: Frame, module: types.ModuleType, ask: Callable[[Frame], Frame]) -> Frame:
     if request.kind == "allow":
-        put_stub(request.text.split())
+        names = request.text.split()
+        if "hypothesis" in names:
+            names.remove("hypothesis")
+            set_hypothesis()
+        put_stub(names)
         return Frame("allowed", request.nonce)
     if request.kind == "load":
         exec(compile(request.values[0].tobytes(), "submission.py", "exec"), module.__dict__)
@@ -93,17 +97,42 @@ def _verdict(module: types.ModuleType, nonce: str, ask: Callable[[Frame], Frame]
             raise ValueError(answer.text)
         return answer.values[0]
 
-    tests = [value for name, value in vars(module).items() if name.startswith("test_") and callable(value)]
+    return verdict(module.__dict__, info_nce)
+
+
+def verdict(names: Mapping[str, Any], subject: Callable[..., Any]) -> str:
+    """Run tests until one fails: "passed", "none" where there are none, or "failed" with the test and what it said.
+
+    Those that Hypothesis repeats come last, as they take longer.
+    """
+    tests = [(name, value) for name, value in names.items() if name.startswith("test_") and callable(value)]
     if not tests:
         return "none"
-    for test in tests:
+    for name, test in sorted(tests, key=lambda named: hasattr(named[1], "hypothesis")):
         try:
-            test(info_nce)
+            test(subject)
         except (FrameError, KeyboardInterrupt):
             raise
-        except BaseException:  # whatever a test raises, it has found something
-            return "failed"
+        except BaseException as error:  # whatever a test raises, it has found something
+            return f"failed {name}: {type(error).__name__}: {error}"[:TEXT_LIMIT]
     return "passed"
+
+
+def set_hypothesis() -> None:
+    """Tests written from now on draw the same few examples in every run, and do not look for smaller ones."""
+    import hypothesis  # half a second, for the one assignment that needs it
+
+    hypothesis.settings.register_profile(
+        "graded",
+        max_examples=20,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+    )
+    hypothesis.settings.load_profile("graded")
 
 
 def put_stub(names: Sequence[str]) -> None:

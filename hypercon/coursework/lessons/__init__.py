@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from hypercon.coursework.exercise import Exercise
-from hypercon.coursework.lessons import l03_infonce
+from hypercon.coursework.lessons import (
+    l01_reverse_mode,
+    l02_sphere,
+    l03_infonce,
+    l04_temperature,
+    l05_alignment_uniformity,
+)
 
-_LESSONS = (l03_infonce,)
+_LESSONS = (l01_reverse_mode, l02_sphere, l03_infonce, l04_temperature, l05_alignment_uniformity)
 
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}
