@@ -332,6 +332,20 @@ def test_limits_hold_whatever_the_walls():
     assert len(found[3]) <= 4
 
 
+def test_where_nothing_may_be_mounted_the_other_walls_stand(monkeypatch):
+    kept = json.dumps
+
+    def nowhere(value):
+        return kept(value | {"root": "/nowhere"} if "root" in value else value)
+
+    monkeypatch.setattr(sandbox.json, "dumps", nowhere)
+    worker, found = probe(WALLS, "reads", "calls", "forks", "works")
+    assert not worker.layers["own processes"]
+    assert worker.layers["own files"]
+    assert worker.layers["no network"]
+    assert found == [False, False, False, True]
+
+
 def test_with_all_walls_every_layer_is_there_or_said_to_be_missing():
     names = ("reads", "writes", "sees", "calls", "signals", "forks", "reads_packages", "works", "imports")
     worker, found = probe(WALLS, *names)
