@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Lesson 07: The dilemma
+# # 07 The dilemma
 #
 # A contrastive loss must spread embeddings over the sphere, and must not tear apart what belongs together. Its one
 # number, the temperature, trades the first against the second. You train the same encoder at three temperatures and
@@ -30,6 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import hypercon as hc
+from hypercon.coursework import check, described
 from hypercon.palette import CURVES
 
 # %% [markdown]
@@ -200,11 +201,11 @@ for (temperature, z), colour, marker in zip(embeddings.items(), CURVES, "os^"):
     ax.axvline(1 / (2 * temperature), color=colour, linestyle=":")
 ax.set(xscale="log", xlabel="scale t (dotted: each temperature's own)", ylabel="short of uniform, as a share of it")
 ax.legend()
-plt.show()
+described(figure, "Three falling curves over the scale t. That of 1 falls first; 0.07 and 0.2 cross between t = 2 and 7.")
 
 # %% [markdown]
-# **What you should see.** *Three curves over the scale t, all below 0. The curve of temperature 1 falls away fast. The
-# curves of 0.07 and 0.2 lie together up to t = 2; there they cross, and at larger t the curve of 0.07 is the highest.*
+# The curve of temperature 1 falls away at once. Those of 0.07 and 0.2 stay together at first, then cross, and at its
+# own scale 0.07 is the most even.
 #
 # ## Tolerance, and its gap
 #
@@ -259,10 +260,10 @@ for temperature, encoder in encoders.items():
     print(f"temperature {temperature:<4g} accuracy with 10 labels a class {np.mean(accuracies):.2f}")
 
 # %% [markdown]
-# That answers the third question: 0.2. On digits the evenest embedding serves a few labels worst. Each digit is one cluster, so tolerance is worth more than
-# uniformity, and accuracy rises all the way to 1. On Fashion-MNIST, where classes overlap, it comes down again:
-# temperature 0.2 is best for every one of five seeds (`docs/dilemma.md`). **No temperature is best. One is best for the
-# structure of your data.**
+# That answers the third question: 0.2. On digits the evenest embedding serves a few labels worst. Each digit is one
+# cluster, so tolerance is worth more than uniformity, and accuracy rises all the way to 1. On Fashion-MNIST, where
+# classes overlap, it comes down again: temperature 0.2 is best for every one of five seeds (`docs/dilemma.md`). **No
+# temperature is best. One is best for the structure of your data.**
 #
 # ## Play: move the temperature
 #
@@ -305,8 +306,8 @@ print(f"untrained, open: mean similarity of two images {(z @ z.T).mean():.2f}")
 
 # %% [markdown]
 # Before training, two images have a similarity of 0.87: all embeddings lie in one narrow cone. ReLUs make it so. What
-# comes out of them is never negative, so no two hidden vectors point apart, and the last linear layer keeps most of what
-# they have in common.
+# comes out of them is never negative, so no two hidden vectors point apart, and the last linear layer keeps most of
+# what they have in common.
 #
 # The next cell trains the open network at 0.07 and 0.2, with views that cut away more of the image.
 
