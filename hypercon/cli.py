@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_dilemma(commands)
     _add_explain(commands)
     _add_reproduce(commands)
+    _add_lessons(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -290,6 +291,52 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     print(papers.table(records))
     print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html")
     return int(any("error" in record for record in records))
+
+
+# --- hypercon lessons
+
+_LESSONS = """\
+List the lessons, or write one as a notebook to work in.
+
+Each lesson has exercises, which are checked as you go. The notebook needs nothing but hypercon; open it in JupyterLab
+(pip install jupyterlab), VS Code or whatever else runs notebooks.
+"""
+
+_LESSONS_EXAMPLES = """\
+examples:
+  hypercon lessons                                  what there is, and how long it takes
+  hypercon lessons start 03                         lessons/03_infonce.ipynb
+  hypercon lessons start 03 --solution              the same with its solutions
+"""
+
+
+def _add_lessons(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "lessons",
+        _lessons,
+        "learn contrastive learning by seeing it: notebooks with exercises",
+        _LESSONS,
+        _LESSONS_EXAMPLES,
+    )
+    parser.add_argument("action", nargs="?", choices=("list", "start"), default="list", help="default: list")
+    parser.add_argument("number", nargs="?", metavar="NN", help="which lesson to start, such as 03")
+    parser.add_argument("--out", default="lessons", metavar="DIR", help="where the notebook goes (default: lessons)")
+    parser.add_argument("--solution", action="store_true", help="with the solutions of its exercises")
+
+
+def _lessons(arguments: argparse.Namespace) -> int:
+    from hypercon.coursework import catalogue
+
+    if arguments.action == "list":
+        print(catalogue.listing())
+        print("\nstart one with: hypercon lessons start 03")
+        return 0
+    if arguments.number is None:
+        raise InputError("start needs a number, such as hypercon lessons start 03: see hypercon lessons list")
+    path = catalogue.start(arguments.number, arguments.out, solution=arguments.solution)
+    print(f"written to {path}\nopen it with: jupyter lab {path}    (pip install jupyterlab)")
+    return 0
 
 
 # --- hypercon bench

@@ -36,3 +36,10 @@ class DataError(InputError):
 
 class TrainingError(HyperconError, ArithmeticError):
     """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class UnfinishedError(HyperconError, NotImplementedError):
+    """An exercise that is not written yet. A notebook shows its message without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]

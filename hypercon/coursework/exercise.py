@@ -1,4 +1,4 @@
-"""What an exercise is: a few declarations. The judge draws arguments from them, and compares, names and hints by them."""
+"""What an exercise is: a few declarations, by which the judge draws arguments, compares, names mistakes and hints."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class Exercise:
     outputs : int
         How many results; several come as a tuple.
     accepts : callable or None
-        ``accepts(arguments, results)`` says what is wrong with the results, or None: for exercises without ``expected``.
+        ``accepts(arguments, results)`` says what is wrong with the results, or None: without ``expected``.
     extremes : sequence of callable
         ``extreme(rng)`` draws inputs on which a careless formula overflows or divides by zero.
     laws : sequence of callable
-        ``law(answer, arguments, rng)`` asks for further answers and says which law they break, or None.
+        ``law(answer, arguments, rng)`` asks for further answers and says which law they break, or None. Its
+        docstring is the law in one line, as a student reads it.
     mistakes : mapping
         From the mistake's nature to a function that makes it: results that agree with it name it.
     keeps_dtype : bool
@@ -48,6 +49,10 @@ class Exercise:
     sizes : sequence of int
         Of the cases, smallest first.
     points : float
+    more_hints : sequence of str
+        What is said after ``hint`` to one who tries again and again.
+    adapt : callable or None
+        Makes a function of arrays from what is handed in, where that is something else: an operation, a loss.
     """
 
     id: str
@@ -64,6 +69,8 @@ class Exercise:
     tolerance: float = 1e-6
     sizes: Sequence[int] = SIZES
     points: float = 1.0
+    more_hints: Sequence[str] = ()
+    adapt: Callable[[Any], Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ A mark is 0 until every question has been answered rightly.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from hypercon.coursework.exercise import Arguments, Exercise, agree, as_results, nature
+from hypercon.coursework.exercise import Arguments, Exercise, Law, agree, as_results, nature
 
 
 class StudentError(Exception):
@@ -44,31 +46,72 @@ class Outcome:
         return self.score == self.points
 
 
-class _WrongError(Exception):
-    def __init__(self, reason: str, case: str = ""):
-        self.reason, self.case = reason, case
+class WrongError(Exception):
+    """An answer that is wrong: why, to which arguments, what was got, and what was expected where that is one thing."""
+
+    def __init__(
+        self,
+        reason: str,
+        arguments: Arguments,
+        got: Sequence[np.ndarray] | None = None,
+        expected: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.arguments, self.got, self.expected = reason, arguments, got, expected
+
+    def case(self, names: Sequence[str] = ()) -> str:
+        """The arguments, under ``names`` where there are some, and the results below them."""
+        lines = [show(self.arguments, names)]
+        if self.got is not None:
+            lines.append(f"  got      {shown(self.got)}")
+        if self.expected is not None:
+            lines.append(f"  expected {shown(self.expected)}")
+        return "\n".join(lines)
+
+
+Question = Callable[[], None]
 
 
 def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> Outcome:
     """Ask until something is wrong, or nothing is left to ask."""
     start = Outcome(exercise.id, exercise.name, exercise.points, hint=exercise.hint)
     try:
-        for size in exercise.sizes:
-            _check(exercise, student, exercise.arguments(rng, size))
-        for extreme in exercise.extremes:
-            _check(exercise, student, extreme(rng))
-        if exercise.keeps_dtype:
-            _check(exercise, student, tuple(map(_single, exercise.arguments(rng, exercise.sizes[0]))), single=True)
-        for law in exercise.laws:
-            arguments = exercise.arguments(rng, exercise.sizes[-1])
-            broken = law(lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
-            if broken:
-                raise _WrongError(f"breaks a law: {broken}", show(arguments))
-    except _WrongError as failure:
-        return replace(start, reason=failure.reason, case=failure.case)
+        for _, ask in questions(exercise, student, rng):
+            ask()
+    except WrongError as wrong:
+        return replace(start, reason=wrong.reason, case=wrong.case())
     except StudentError as error:
         return replace(start, reason=str(error))
     return replace(start, score=exercise.points, reason="", hint="")
+
+
+def questions(exercise: Exercise, student: Student, rng: np.random.Generator) -> Iterator[tuple[str, Question]]:
+    """What an exercise asks, property by property: its name, and a question that raises where the answer is wrong."""
+
+    def values() -> None:
+        for size in exercise.sizes:
+            _check(exercise, student, exercise.arguments(rng, size))
+
+    def extremes() -> None:
+        for extreme in exercise.extremes:
+            _check(exercise, student, extreme(rng))
+
+    def single() -> None:
+        _check(exercise, student, tuple(map(_single, exercise.arguments(rng, exercise.sizes[0]))), single=True)
+
+    def holds(law: Law) -> None:
+        arguments = exercise.arguments(rng, exercise.sizes[-1])
+        broken = law(lambda *inputs: _ask(exercise, student, inputs), arguments, rng)
+        if broken:
+            raise WrongError(f"breaks a law: {broken}", arguments)
+
+    yield "the right values", values
+    if exercise.extremes:
+        yield "the right values on extreme inputs", extremes
+    if exercise.keeps_dtype:
+        yield "float32 in, float32 out", single
+    for law in exercise.laws:
+        yield inspect.getdoc(law) or "a law of its own", partial(holds, law)
 
 
 def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
@@ -78,22 +121,21 @@ def _ask(exercise: Exercise, student: Student, arguments: Arguments) -> Any:
 
 def _check(exercise: Exercise, student: Student, arguments: Arguments, single: bool = False) -> None:
     results, after = student.call(exercise.name, _copied(arguments), exercise.outputs)
-    shown = show(arguments)
     if not _unchanged(arguments, after):
-        raise _WrongError("mutates its input: compute on a copy", shown)
+        raise WrongError("mutates its input: compute on a copy", arguments)
     if exercise.accepts is not None:
         wrong = exercise.accepts(arguments, results)
         if wrong:
-            raise _WrongError(wrong, f"{shown}\n  got {_shown(results)}")
+            raise WrongError(wrong, arguments, results)
         return
     assert exercise.expected is not None
     expected = as_results(exercise.expected(*map(_double, arguments)), exercise.outputs)
     tolerance = 1e-4 if single else exercise.tolerance
     if not agree(results, expected, tolerance):
         reason = nature(exercise, tuple(map(_double, arguments)), results, expected)
-        raise _WrongError(reason, f"{shown}\n  got      {_shown(results)}\n  expected {_shown(expected)}")
+        raise WrongError(reason, arguments, results, expected)
     if single and any(result.dtype != np.float32 for result in results):
-        raise _WrongError("wrong dtype: float32 inputs gave float64 results, expected float32", shown)
+        raise WrongError("wrong dtype: float32 inputs gave float64 results, expected float32", arguments)
 
 
 def _copied(arguments: Arguments) -> Arguments:
@@ -116,16 +158,20 @@ def _double(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
-def show(arguments: Arguments) -> str:
+def show(arguments: Arguments, names: Sequence[str] = ()) -> str:
     """Inputs as a student can paste them."""
-    return "  with " + ", ".join(map(_shown_one, arguments))
+    called = [f"{name}=" for name in names] or [""] * len(arguments)
+    return "  with " + ", ".join(name + _shown_one(value) for name, value in zip(called, arguments, strict=True))
 
 
-def _shown(results: Sequence[np.ndarray]) -> str:
+def shown(results: Sequence[np.ndarray]) -> str:
+    """Results in one line."""
     return ", ".join(_shown_one(np.asarray(result)) for result in results)
 
 
 def _shown_one(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, np.ndarray):
         with np.printoptions(precision=6, threshold=40, edgeitems=3):
             return " ".join(repr(value).split())

@@ -33,6 +33,7 @@ def permuting(*places: int, moves: bool = False) -> Callable[..., str | None]:
     """The law that the order of the batch plays no role; with ``moves``, that results are ordered along."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
+        """the order of the batch plays no role"""
         order = rng.permutation(len(arguments[places[0]]))
         moved = tuple(a[order] if i in places else a for i, a in enumerate(arguments))
         before, after = answer(*arguments), answer(*moved)
@@ -48,6 +49,7 @@ def rotating(*places: int) -> Callable[..., str | None]:
     """The law that a common rotation of all embeddings changes nothing."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
+        """a rotation of all embeddings changes nothing"""
         turn = np.linalg.qr(rng.normal(size=(arguments[places[0]].shape[1],) * 2))[0]
         moved = tuple(a @ turn if i in places else a for i, a in enumerate(arguments))
         if not np.allclose(answer(*arguments), answer(*moved), rtol=1e-6, atol=1e-9):
@@ -61,6 +63,7 @@ def scaling(place: int) -> Callable[..., str | None]:
     """The law that the length of a row, before it is put onto the sphere, changes nothing."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
+        """the lengths of the rows change nothing"""
         factors = rng.uniform(0.5, 3, (len(arguments[place]), 1))
         moved = tuple(a * factors if i == place else a for i, a in enumerate(arguments))
         if not np.allclose(answer(*arguments), answer(*moved), rtol=1e-6, atol=1e-9):
@@ -75,6 +78,7 @@ def tangent(results: int) -> Callable[..., str | None]:
     last input, several to the first ones."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
+        """the gradient is tangent to the sphere"""
         rows = arguments[-1:] if results == 1 else arguments[:results]
         for gradient, x in zip(_several(answer(*arguments)), rows, strict=True):
             if not np.allclose((np.asarray(gradient) * x).sum(axis=1), 0, atol=1e-6):

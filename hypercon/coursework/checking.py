@@ -1,0 +1,357 @@
+"""`check`: one's own function held against an exercise of a lesson, property by property, in this process.
+
+It is for the person who writes the function: quick, with the smallest input that fails and a hint. It keeps nobody
+from cheating himself; what is graded goes through the judge and its worker.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import html
+import inspect
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from hypercon.autograd import Tensor
+from hypercon.coursework.exercise import Arguments, Exercise
+from hypercon.coursework.judge import StudentError, WrongError, questions, show
+from hypercon.coursework.lessons import EXERCISES
+from hypercon.errors import DtypeError, InputError, UnfinishedError
+
+SECONDS = 0.7  # of computing, for all questions together; of waiting, twice as long
+
+_failures: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property: whether it holds, or None where it was not reached, and what is wrong."""
+
+    name: str
+    holds: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found. It is true where every property holds, and shows itself in a terminal and in a notebook.
+
+    Attributes
+    ----------
+    id, name : str
+        Of the exercise.
+    properties : tuple of Property
+        Each with a ``name``, whether it ``holds`` (None: not reached) and the ``reason`` where it does not.
+    case : str
+        The smallest input that failed, with what was got and what was expected.
+    hint : str
+        One hint. After another failed attempt there is another.
+    notes : tuple of str
+        What is no fault and yet worth a word.
+    """
+
+    id: str
+    name: str
+    properties: tuple[Property, ...]
+    case: str = ""
+    hint: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return all(p.holds for p in self.properties)
+
+    def __repr__(self) -> str:
+        lines = [self._title()]
+        for p in self.properties:
+            lines.append(f"  {_WORDS[p.holds]:<11} {p.name}" + (f": {p.reason}" if p.reason else ""))
+        if self.case:
+            lines += ["the smallest input that fails", self.case]
+        lines += [f"note: {note}" for note in self.notes]
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<div><span style="display:inline-block;min-width:6.5em;font-weight:600;color:{_COLOURS[p.holds]}">'
+            f"{_WORDS[p.holds]}</span>{html.escape(p.name)}{html.escape(f': {p.reason}') if p.reason else ''}</div>"
+            for p in self.properties
+        )
+        case = (
+            '<div style="margin-top:.5em">The smallest input that fails:</div>'
+            f'<pre style="margin:.2em 0;overflow:auto">{html.escape(self.case)}</pre>'
+            if self.case
+            else ""
+        )
+        said = "".join(f"<div>{html.escape(line)}</div>" for line in (*self.notes, *filter(None, [self.hint])))
+        border = _COLOURS[bool(self)]
+        return (
+            f'<div role="status" style="border-left:4px solid {border};padding:.3em .9em">'
+            f"<strong>{html.escape(self._title())}</strong>{rows}{case}{said}</div>"
+        )
+
+    def _title(self) -> str:
+        held = sum(bool(p.holds) for p in self.properties)
+        count = len(self.properties)
+        told = f"all {count} properties hold" if held == count else f"{held} of {count} properties hold"
+        return f"{self.id} {self.name}: {told}"
+
+
+_WORDS = {True: "holds", False: "fails", None: "not reached"}
+_COLOURS = {True: "#0a7d4b", False: "#c24a00", None: "#7a7a7a"}  # read on white and on black
+
+
+def check(id: str, function: Callable[..., Any], *, seed: int = 0) -> Report:
+    """Hold a function against an exercise of a lesson.
+
+    Parameters
+    ----------
+    id : str
+        Of the exercise, such as "03.2".
+    function : callable
+        What you wrote.
+    seed : int, default 0
+        Of the inputs that are drawn.
+
+    Returns
+    -------
+    Report
+        Whether each property holds, the smallest input that fails with what was got and what was expected, and one
+        hint: a further one after each further attempt. In a script it is printed as well.
+
+    Raises
+    ------
+    UnfinishedError
+        The function raises NotImplementedError, as the stubs of the lessons do.
+    InputError, DtypeError
+        There is no such exercise, or what was passed is no function.
+
+    Examples
+    --------
+    >>> from hypercon.coursework import check
+    >>> def hardness(similarities, temperature):
+    ...     return similarities / similarities.sum()
+    >>> check("03.2", hardness)  # doctest: +ELLIPSIS
+    03.2 hardness: ... properties hold
+    ...
+    """
+    exercise = _find(id)
+    if not callable(function):
+        raise DtypeError(f'check("{id}", ...) got {type(function).__name__}, expected the function {exercise.name}')
+    report = _examined(exercise, function, np.random.default_rng(seed))
+    _failures[id] = 0 if report else _failures.get(id, 0) + 1
+    if not (hasattr(sys, "ps1") or hasattr(builtins, "get_ipython")):  # there it is shown as the result
+        print(report)
+    return report
+
+
+def _find(id: str) -> Exercise:
+    if not isinstance(id, str):
+        raise DtypeError(f'check got {id!r} first, expected the id of an exercise, such as check("03.2", function)')
+    if id not in EXERCISES:
+        lesson = [known for known in EXERCISES if known.split(".")[0] == id.split(".")[0].zfill(2)]
+        raise InputError(f"there is no exercise {id!r}: those of its lesson are {', '.join(lesson)}" if lesson else
+                         f"there is no exercise {id!r}: expected one of {', '.join(EXERCISES)}")  # fmt: skip
+    return EXERCISES[id]
+
+
+def _examined(exercise: Exercise, function: Callable[..., Any], rng: np.random.Generator) -> Report:
+    """Every property asked, until the function cannot be asked any further."""
+    student = _Learner(exercise, function)
+    found: list[Property] = []
+    case = ""
+    stopped = False
+    for name, ask in questions(exercise, student, rng):
+        if stopped:
+            found.append(Property(name, None))
+            continue
+        try:
+            ask()
+            found.append(Property(name, True))
+        except WrongError as wrong:
+            found.append(Property(name, False, wrong.reason))
+            case = case or wrong.case(student.names)
+        except StudentError as error:
+            found.append(Property(name, False, str(error)))
+            case = case or student.case()
+            stopped = True
+        except UnfinishedError:
+            raise
+        except Exception:  # a law cannot be asked of results whose shape is wrong, which was said before
+            if all(p.holds for p in found):
+                raise
+            found.append(Property(name, None))
+    if student.mutated is None:
+        found.append(Property(_INPUTS, None if stopped else True))
+    else:
+        found.append(Property(_INPUTS, False, "it writes into them: compute on a copy"))
+        case = case or show(student.mutated, student.names)
+    notes = (f"it prints {student.printed!r}; nobody reads that but you",) if student.printed else ()
+    passed = all(p.holds for p in found)
+    return Report(exercise.id, exercise.name, tuple(found), case, "" if passed else _hint(exercise), notes)
+
+
+_INPUTS = "its inputs are as they were"
+
+
+def _hint(exercise: Exercise) -> str:
+    hints = [exercise.hint, *exercise.more_hints]
+    place = min(_failures.get(exercise.id, 0), len(hints) - 1)
+    more = " (for the next, check again)" if place + 1 < len(hints) else ""
+    return f"hint {place + 1} of {len(hints)}: {hints[place]}{more}"
+
+
+class _Learner:
+    """One's own function, asked in this process: with copies, without its prints, and for a limited time."""
+
+    def __init__(self, exercise: Exercise, function: Callable[..., Any]) -> None:
+        self._exercise = exercise
+        self._function = function
+        self._ask = function if exercise.adapt is None else exercise.adapt(function)
+        self._left = SECONDS
+        self._last: Arguments = ()
+        self.names: Sequence[str] = ()
+        self.mutated: Arguments | None = None
+        self.printed = ""
+
+    def case(self) -> str:
+        """The arguments of the call that led to no answer."""
+        return show(self._last, self.names) if self._last else ""
+
+    def call(self, name: str, arguments: Arguments, outputs: int) -> tuple[Sequence[np.ndarray], Arguments]:
+        """As `hypercon.coursework.judge.Student.call`."""
+        if not self._last:
+            self._check_arity(arguments)
+        self._last = arguments
+        given = tuple(np.array(value) if isinstance(value, np.ndarray) else value for value in arguments)
+        value = self._answer(given)
+        if self.mutated is None and not all(map(_same, arguments, given)):
+            self.mutated = arguments
+        parts = value if outputs > 1 and isinstance(value, tuple) else (value,)
+        if len(parts) != outputs:
+            got = f"{len(parts)} results" if isinstance(value, tuple) else _called(value)
+            raise StudentError(f"it returned {got}, expected {outputs} results as a tuple: `return a, b`")
+        return [self._as_array(part) for part in parts], arguments
+
+    def _answer(self, given: Arguments) -> Any:
+        printed = io.StringIO()
+        start = time.process_time()
+        try:
+            with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _at_most(self._left):
+                return self._ask(*given)
+        except _TimeUpError:
+            raise StudentError(
+                f"it was stopped after {SECONDS:g} s of computing: is there a loop that never ends?"
+            ) from None
+        except NotImplementedError as error:
+            raise UnfinishedError(
+                f"{self._exercise.id} is not done yet: {error or f'write {self._exercise.name}'}, then run this again"
+            ) from None
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # also SystemExit, which would end the notebook
+            said = f": {error}" if str(error) else ""
+            raise StudentError(f"it raised {type(error).__name__}{said}{_line(error, self._function)}") from error
+        finally:
+            self._left -= time.process_time() - start
+            self.printed = self.printed or printed.getvalue().strip()[:60]
+
+    def _check_arity(self, arguments: Arguments) -> None:
+        """Do so many arguments fit? Their names are then the function's own."""
+        try:
+            signature = inspect.signature(self._function)
+        except (TypeError, ValueError):  # of functions written in C nothing is known
+            return
+        meant = _parameters(self._exercise)
+        names = meant if self._exercise.adapt is not None else list(signature.parameters)
+        expected = f"{len(arguments)} argument{'s' if len(arguments) > 1 else ''}" + (
+            f" ({', '.join(meant)})" if meant else ""
+        )
+        if self._exercise.adapt is None:
+            try:
+                signature.bind(*arguments)
+            except TypeError:
+                raise StudentError(
+                    f"it takes {signature}, expected {expected}: mend the line that begins with def"
+                ) from None
+        self.names = names if len(names) == len(arguments) else ()
+
+    def _as_array(self, value: Any) -> np.ndarray:
+        if value is None:
+            raise StudentError(
+                "it prints and returns None: write `return` in the place of print"
+                if self.printed
+                else "it returned None: end it with `return ...`"
+            )
+        if isinstance(value, Tensor):
+            raise StudentError("it returned a Tensor, expected a NumPy array: return its .data")
+        if isinstance(value, list | tuple):
+            raise StudentError(f"it returned {_called(value)}, expected an array: return np.array(...) of it")
+        array = np.array(value, subok=False) if isinstance(value, np.ndarray | np.generic | int | float) else None
+        if array is None or array.dtype.kind not in "fiub":
+            raise StudentError(f"it returned {_called(value)}, expected numbers: a NumPy array or a float")
+        return array
+
+
+def _same(before: Any, after: Any) -> bool:
+    equal_nan = isinstance(before, np.ndarray) and before.dtype.kind == "f"
+    return not isinstance(before, np.ndarray) or np.array_equal(before, after, equal_nan=equal_nan)
+
+
+def _called(value: Any) -> str:
+    if value is None:
+        return "None"
+    return f"a {type(value).__name__}" + (f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else "")
+
+
+def _parameters(exercise: Exercise) -> list[str]:
+    return [] if exercise.expected is None else list(inspect.signature(exercise.expected).parameters)
+
+
+def _line(error: BaseException, function: Callable[..., Any]) -> str:
+    """Where in the function it was raised."""
+    code = getattr(function, "__code__", None)
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if trace.tb_frame.f_code is code:
+            line = trace.tb_lineno - code.co_firstlineno + 1
+        trace = trace.tb_next
+    return f" (in line {line} of {function.__name__})" if line else ""
+
+
+# --- a limited time
+
+
+class _TimeUpError(BaseException):
+    """Not an Exception: a loop with `except Exception` in it shall end too."""
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise `_TimeUpError` in Python code that runs longer.
+
+    By a trace function, which is there on every system, in every thread, and without threads in a browser. It sees
+    every step, and so every loop but one that never leaves a function written in C.
+    """
+    until, until_waited = time.process_time() + seconds, time.monotonic() + 2 * seconds
+
+    def watch(frame: FrameType, event: str, argument: Any) -> Any:
+        frame.f_trace_opcodes = True  # a loop on one line has no further lines to see
+        if time.process_time() > until or time.monotonic() > until_waited:
+            raise _TimeUpError
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

@@ -1,0 +1,10 @@
+"""The exercises of the lessons, by id: a file for each lesson, in which each exercise is declared."""
+
+from __future__ import annotations
+
+from hypercon.coursework.exercise import Exercise
+from hypercon.coursework.lessons import l03_infonce
+
+_LESSONS = (l03_infonce,)
+
+EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}
