@@ -5,16 +5,16 @@
 # path once by hand: two views of an image, an encoder, the loss, a step. Then you watch the embedding take shape, and
 # ask what it has learned.
 #
-# **You will be able to**
+# You will be able to
 #
 # - write a contrastive training loop, and say what each line is for;
 # - tell from a loss whether it is good: where it stands between chance and the floor;
 # - say what an encoder has learned from its views, and measure it against the pixels themselves.
 #
-# **Time** 25 minutes of reading. **Before this** lessons 01 (gradients), 03 (InfoNCE) and 04 (temperature).
+# **Time** 25 minutes, with four exercises. **Prerequisites** lessons 01 (gradients), 03 (InfoNCE) and 04 (temperature).
 
 # %% [markdown]
-# ## Predict first
+# ## First, a guess
 #
 # An encoder will be trained on 1,297 handwritten digits of 8x8 pixels, without their labels, for some seconds.
 # Write down three answers.
@@ -34,7 +34,8 @@ from hypercon.palette import CURVES, INK
 from hypercon.plotting import CLASS_COLOURS, CLASS_MARKERS
 
 train, test = hc.data.load("digits"), hc.data.load("digits", "test")
-print(train)
+print(f"{len(train)} images of {train.images.shape[1:]}, and {len(test)} held out")
+# expected: 1297 images of (1, 8, 8), and 500 held out
 
 # %% [markdown]
 # ## The idea
@@ -63,7 +64,7 @@ for row, images, name in zip(axes, (train.images[:8], first, second), ("image", 
 described(figure, "Eight handwritten digits in a row, and below each two views of it: larger, moved, grainier.")
 
 # %% [markdown]
-# ## Exercise 06.1: a window of each image
+# ### Exercise 06.1: a window of each image
 #
 # Views are made for a whole batch at once. Cut out of every image in `images`, (N, H, W), its own window: `side` pixels
 # wide and high, with its upper left corner at row `tops[i]` and column `lefts[i]`. A loop over the N images will do;
@@ -94,7 +95,7 @@ encoder = hc.nn.mlp(train.images.shape[1:], widths=(128, 128), dim=32, rng=np.ra
 print(encoder)
 
 # %% [markdown]
-# ## Three numbers by hand: is a loss good?
+# ## By hand: is a loss good?
 #
 # Take three images, $\tau = 0.5$, positives at similarity 0.8, all other pairs at 0.2. Then
 #
@@ -111,13 +112,10 @@ print(encoder)
 similarities = np.full((3, 3), 0.2) + 0.6 * np.eye(3)
 loss = hc.explain_similarities(similarities, temperature=0.5).loss
 print(f"loss {loss:.3f}, chance {hc.losses.chance('info_nce', 3):.3f}, floor {hc.losses.floor('info_nce', 3, 0.5):.3f}")
+# expected: loss 0.471, chance 1.099, floor 0.095
 
 # %% [markdown]
-# ```text
-# loss 0.471, chance 1.099, floor 0.095
-# ```
-#
-# ## Exercise 06.2: how far on the way
+# ### Exercise 06.2: how far on the way
 #
 # Return the share of the way from chance, 0, to the floor, 1, for an InfoNCE loss with `count` images in the batch.
 
@@ -158,17 +156,14 @@ rng = np.random.default_rng(0)
 optimizer = hc.optim.Adam(encoder.parameters(), hc.optim.cosine(3e-3, 151))
 start = encoder.embed(test.images)[1]
 print(f"first loss {step(encoder, train.images[:256], optimizer, views, rng):.2f}, chance {np.log(256):.2f}")
+# roughly: first loss 5.17, chance 5.55
 
 # %% [markdown]
-# ```text
-# first loss 5.17, chance 5.55
-# ```
-#
 # The first loss lies a little below chance, not far above zero. Even an untrained network maps two views of one image
 # to nearby points, because they are alike. That answers the first question, and it explains the reports of losses that
 # are "stuck at 5.5": with 256 images that is an encoder that has learned nothing.
 #
-# ## Exercise 06.3: what Adam does
+# ### Exercise 06.3: what Adam does
 #
 # The optimiser moves the weights `w` by the gradient `g`. It keeps two running means that start at 0: `m` of the
 # gradient, and `v` of its square. In step `number`, which is 1 at first and n below:
@@ -196,19 +191,18 @@ check("06.3", adam)
 # %% [markdown]
 # ## A hundred and fifty steps
 #
-# Thirty passes over the images, in batches of 256. After some of the steps the held-out images are embedded, to look at
-# later.
+# `hc.fit` is this step in a loop, with checks around it. Thirty passes over the images are 150 steps of 256. After 2, 8
+# and 30 passes the held-out images are embedded, to look at later.
 
 # %%
 losses, snapshots = [], {0: start}
-for _ in range(30):
-    for batch in hc.data.batches(len(train.images), 256, rng=rng):
-        losses.append(step(encoder, train.images[batch], optimizer, views, rng))
-        if len(losses) in (10, 40, 150):
-            snapshots[len(losses)] = encoder.embed(test.images)[1]
-            encoder.train()
-encoder.eval()
+for epochs in (2, 6, 22):
+    settings = {"epochs": epochs, "batch_size": 256, "augment": views, "rng": rng}
+    history = hc.fit(encoder, train.images, loss="info_nce", temperature=0.5, optimizer=optimizer, **settings)
+    losses += history.losses
+    snapshots[len(losses)] = encoder.embed(test.images)[1]
 print(f"last losses {np.mean(losses[-20:]):.2f}, {progress(np.mean(losses[-20:]), 256, 0.5):.0%} of the way")
+# roughly: last losses 4.14, 71% of the way
 
 # %% [markdown]
 # A loss says little without its two bounds, so they are in the picture.
@@ -220,8 +214,8 @@ for name in ("chance", "floor"):
     bound = hc.losses.chance("info_nce", 256) if name == "chance" else hc.losses.floor("info_nce", 256, 0.5)
     ax.axhline(bound, color=INK, linestyle=":")
     ax.text(150, bound + 0.03, name, ha="right", color=INK)
-ax.set(xlabel="step", ylabel="loss")
-described(figure, "The loss over 150 steps: it falls fast from just under chance, then slowly, and stays above the floor.")
+ax.set(xlabel="step", ylabel="loss", ylim=(3.4, 5.8))
+described(figure, "The loss over 150 steps: it falls fast from just under chance, then slowly, well above the floor.")
 
 # %% [markdown]
 # ## The embedding through training
@@ -244,7 +238,7 @@ described(figure, "500 points in the colours of their digits: a knot at first, t
 # Nobody told the encoder what a digit is. It was asked to tell 256 images apart while ignoring zoom, shift and noise.
 # Images of one digit are what remains alike when those are ignored, so they come to lie together.
 #
-# ## Exercise 06.4: ask the neighbour
+# ### Exercise 06.4: ask the neighbour
 #
 # The plainest probe: every test image takes the label of the training image that is most similar to it, by the cosine.
 # Return the share that is right. Rows are not yet on the sphere.
@@ -289,6 +283,8 @@ for name, images in (("images as they are", test.images), ("zoomed, moved, noisy
     pixels = accuracy(lambda images: images.reshape(len(images), -1), images)
     before, after = (accuracy(lambda images, e=e: e.embed(images)[1], images) for e in (untrained, encoder))
     print(f"{name:<22} pixels {pixels:.2f}   untrained {before:.2f}   trained {after:.2f}")
+# roughly: images as they are     pixels 0.89   untrained 0.74   trained 0.86
+# roughly: zoomed, moved, noisy   pixels 0.62   untrained 0.38   trained 0.80
 
 # %% [markdown]
 # On the images as they are, pixels do a little better. Digits are centred and cleanly drawn, and neighbours in pixels
@@ -304,18 +300,20 @@ hc.explain(z1, z2, temperature=0.5, labels=test.labels)
 # %% [markdown]
 # ## Break it: views that are no views
 #
-# Suppose a bug makes both views the image itself. The loss cannot complain. The next cell trains so, with `hc.fit`,
-# which is the loop above with checks and a history.
+# Suppose a bug makes both views the image itself. The loss cannot complain. The next cell trains an encoder so.
 
 # %%
 same = hc.data.Augmentation()  # changes nothing
 broken = hc.nn.mlp(train.images.shape[1:], widths=(128, 128), dim=32, rng=np.random.default_rng(0))
 optimizer = hc.optim.Adam(broken.parameters(), hc.optim.cosine(3e-3, 100))
-settings = dict(epochs=20, batch_size=256, augment=same, rng=np.random.default_rng(0))
+settings = {"epochs": 20, "batch_size": 256, "augment": same, "rng": np.random.default_rng(0)}
 history = hc.fit(broken, train.images, loss="info_nce", temperature=0.5, optimizer=optimizer, **settings)
 print(f"loss {history.final_loss():.2f}, {progress(history.final_loss(), 256, 0.5):.0%} of the way")
 for name, images in (("images as they are", test.images), ("zoomed, moved, noisy", moved)):
     print(f"{name:<22} trained {accuracy(lambda images: broken.embed(images)[1], images):.2f}")
+# roughly: loss 3.62, 97% of the way
+# roughly: images as they are     trained 0.44
+# roughly: zoomed, moved, noisy   trained 0.20
 
 # %% [markdown]
 # The loss is *better* than before, and the embedding is worse than that of the untrained encoder, on both rows. Two
@@ -343,19 +341,28 @@ for name, images in (("images as they are", test.images), ("zoomed, moved, noisy
 # ## Test yourself
 #
 # <details><summary>1. InfoNCE has stayed at 4.85 for hours, with batches of 128. What does that say?</summary>
+#
 # log 128 = 4.85 is chance: the encoder has learned nothing, or has collapsed to one point.
 # </details>
+#
 # <details><summary>2. Must the loss come near 0 before the features are of use?</summary>
+#
 # No. At temperature 0.5 even the floor is not near 0, and features were useful long before it is reached.
 # </details>
+#
 # <details><summary>3. Why do both views go through the encoder in one batch?</summary>
+#
 # Batch normalisation uses the batch's own means. In two batches each view would be normalised by its own, and the
 # encoder could tell the views apart.
 # </details>
+#
 # <details><summary>4. Where were labels used?</summary>
+#
 # Nowhere in training. They choose the ten examples of each digit, colour the picture, and score.
 # </details>
+#
 # <details><summary>5. Which views would make an encoder confuse 6 and 9?</summary>
+#
 # Rotations by up to 180 degrees: they declare that the two are the same.
 # </details>
 #

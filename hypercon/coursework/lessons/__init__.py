@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypercon.coursework.exercise import Exercise
-from hypercon.coursework.lessons import l03_infonce
+from hypercon.coursework.lessons import l03_infonce, l06_encoder, l07_dilemma, l08_negatives
 
-_LESSONS = (l03_infonce,)
+_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives)
 
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}

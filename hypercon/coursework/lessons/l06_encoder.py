@@ -16,7 +16,8 @@ from hypercon.coursework.exercise import Arguments, Exercise
 def _images(rng: np.random.Generator, size: int) -> Arguments:
     height, width, side = size + 2, size + 4, 2
     images = rng.permutation(size * height * width).reshape(size, height, width) / 10
-    return images, rng.integers(0, height - side + 1, size), rng.integers(0, width - side + 1, size), side
+    tops, lefts = rng.integers(0, height - side + 1, (2, size))  # each would do as the other, so that an exchange shows
+    return images, tops, lefts, side
 
 
 def _progress(rng: np.random.Generator, size: int) -> Arguments:
@@ -108,7 +109,9 @@ def _first_step(answer: Any, arguments: Arguments, rng: np.random.Generator) -> 
     w, g, *_, rate = arguments
     g = np.where(g == 0, 0.5, g)
     moved = np.asarray(answer(w, g, np.zeros_like(w), np.zeros_like(w), 1, rate)[0])
-    return None if np.allclose(moved, w - rate * np.sign(g), atol=1e-5) else "from m = v = 0 the first step is not w - rate * sign(g)"
+    if not np.allclose(moved, w - rate * np.sign(g), atol=1e-5):
+        return "from m = v = 0 the first step is not w - rate * sign(g)"
+    return None
 
 
 def _of_lengths(answer: Any, arguments: Arguments, rng: np.random.Generator) -> str | None:
@@ -225,7 +228,7 @@ EXERCISES = (
         "neighbour_accuracy",
         _probe,
         _accuracy,
-        "Similarities of all test rows with all rows of z: one matrix product. The largest in each row is the neighbour.",
+        "Similarities of all test rows with all rows of z: one matrix product. The largest in a row is the neighbour.",
         more_hints=(
             "A product of rows that are not on the sphere prefers long ones: divide z by its lengths.",
             "(labels[(test_z @ z.T).argmax(axis=1)] == test_labels).mean(), with rows of z of length 1",

@@ -117,7 +117,11 @@ def _without_the_positive(answer: Any, arguments: Arguments, rng: np.random.Gene
 def _rising(answer: Any, arguments: Arguments, rng: np.random.Generator) -> str | None:
     """it rises with t, from 0"""
     values = np.asarray(answer(arguments[0], np.array([1e-9, 0.5, 1.0, 2.0, 4.0])))
-    return None if abs(values[0]) < 1e-6 and (np.diff(values) > 0).all() else "at t = 0, 0.5, 1, 2, 4 it does not rise from 0"
+    return (
+        None
+        if abs(values[0]) < 1e-6 and (np.diff(values) > 0).all()
+        else "at t = 0, 0.5, 1, 2, 4 it does not rise from 0"
+    )
 
 
 def _of_lengths(answer: Any, arguments: Arguments, rng: np.random.Generator) -> str | None:
@@ -209,7 +213,7 @@ EXERCISES = (
         _own_share,
         "The weights of lesson 03 for every row, without the diagonal; then the sum over labels equal to the anchor's.",
         more_hints=(
-            "np.where(np.eye(N, dtype=bool), -np.inf, similarities / temperature) leaves the positives out of a softmax.",
+            "np.where(np.eye(N, dtype=bool), -np.inf, similarities / temperature) leaves the positives out.",
             "labels[:, None] == labels is True where two images share a class.",
             "Subtract each row's maximum before exp: at 0.001 it overflows.",
         ),
@@ -222,8 +226,9 @@ EXERCISES = (
             ).sum(1),
             "the temperature is missing": lambda s, y, tau: _own_share(s, y, 1.0),
             "the share of the other classes": lambda s, y, tau: 1 - _own_share(s, y, tau),
-            "the number of negatives is counted, not their weight": lambda s, y, tau: (_same(y).sum(1) - 1)
-            / (len(y) - 1),
+            "the number of negatives is counted, not their weight": lambda s, y, tau: (
+                (_same(y).sum(1) - 1) / (len(y) - 1)
+            ),
             "the weights run down the columns": lambda s, y, tau: _own_share(s.T, y, tau),
             "a mean where the sum over the class is meant": lambda s, y, tau: (_weights(s, tau) * _same(y)).mean(1),
         },
@@ -262,7 +267,7 @@ EXERCISES = (
         "tolerance_and_gap",
         _labelled,
         _tolerance_and_gap,
-        "Two masks: pairs of one class without the diagonal, and pairs of two classes. Means of similarities over each.",
+        "Two masks: pairs of one class without the diagonal, and pairs of two classes. Means over each.",
         outputs=2,
         more_hints=(
             "same = labels[:, None] == labels; the diagonal of it is True, and is no pair.",
@@ -301,9 +306,7 @@ EXERCISES = (
             "it is not divided by the root of the variance": lambda h: h - h.mean(axis=0),
             "divided by the variance, not by its root": lambda h: (h - h.mean(axis=0)) / (h.var(axis=0) + 1e-5),
             "the mean is not subtracted": lambda h: h / np.sqrt(h.var(axis=0) + 1e-5),
-            "the variance is divided by N - 1": lambda h: (
-                (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0, ddof=1) + 1e-5)
-            ),
+            "the variance is divided by N - 1": lambda h: (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0, ddof=1) + 1e-5),
             "1e-5 stands outside the root": lambda h: (h - h.mean(axis=0)) / (np.sqrt(h.var(axis=0)) + 1e-5),
             "one mean for all columns": lambda h: (h - h.mean()) / np.sqrt(h.var() + 1e-5),
         },
