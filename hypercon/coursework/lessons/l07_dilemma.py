@@ -195,6 +195,15 @@ def _gap_to_all(z: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     return within, within - _off_diagonal(unit(z) @ unit(z).T).mean()
 
 
+def _mean(h: Any, axis: Any = 0) -> Any:
+    """Of arrays and of tensors."""
+    return h.mean(axis=axis, keepdims=True)
+
+
+def _variance(h: Any, axis: Any = 0) -> Any:
+    return _mean((h - _mean(h, axis)) ** 2, axis)
+
+
 def _of_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Asked with a tensor, as a layer is, and answered with its data."""
 
@@ -302,13 +311,15 @@ EXERCISES = (
         extremes=(_constant_column,),
         laws=(_centred, _of_the_offset),
         mistakes={
-            "rows are standardised, not columns": lambda h: _standardised(h.T).T,
-            "it is not divided by the root of the variance": lambda h: h - h.mean(axis=0),
-            "divided by the variance, not by its root": lambda h: (h - h.mean(axis=0)) / (h.var(axis=0) + 1e-5),
-            "the mean is not subtracted": lambda h: h / np.sqrt(h.var(axis=0) + 1e-5),
-            "the variance is divided by N - 1": lambda h: (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0, ddof=1) + 1e-5),
-            "1e-5 stands outside the root": lambda h: (h - h.mean(axis=0)) / (np.sqrt(h.var(axis=0)) + 1e-5),
-            "one mean for all columns": lambda h: (h - h.mean()) / np.sqrt(h.var() + 1e-5),
+            "rows are standardised, not columns": lambda h: (h - _mean(h, 1)) / (_variance(h, 1) + 1e-5) ** 0.5,
+            "it is not divided by the root of the variance": lambda h: h - _mean(h),
+            "divided by the variance, not by its root": lambda h: (h - _mean(h)) / (_variance(h) + 1e-5),
+            "the mean is not subtracted": lambda h: h / (_variance(h) + 1e-5) ** 0.5,
+            "the variance is divided by N - 1": lambda h: (
+                (h - _mean(h)) / (_variance(h) * h.shape[0] / (h.shape[0] - 1) + 1e-5) ** 0.5
+            ),
+            "1e-5 stands outside the root": lambda h: (h - _mean(h)) / (_variance(h) ** 0.5 + 1e-5),
+            "one mean for all columns": lambda h: (h - _mean(h, (0, 1))) / (_variance(h, (0, 1)) + 1e-5) ** 0.5,
         },
         adapt=_of_tensors,
         tolerance=1e-7,
