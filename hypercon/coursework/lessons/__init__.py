@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypercon.coursework.exercise import Exercise
-from hypercon.coursework.lessons import l03_infonce, l06_encoder, l07_dilemma, l08_negatives
+from hypercon.coursework.lessons import l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches
 
-_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives)
+_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches)
 
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}
