@@ -374,3 +374,9 @@ for name, images in (("images as they are", test.images), ("zoomed, moved, noisy
 # - Tian et al. 2020, *What Makes for Good Views for Contrastive Learning?* (arXiv 2005.10243).
 #
 # **Next** lesson 07: the same encoder at three temperatures.
+#
+# The number in answer 1:
+
+# %%
+print(f"{np.log(128):.2f}")
+# expected: 4.85

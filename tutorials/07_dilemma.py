@@ -425,3 +425,9 @@ for temperature in (0.07, 0.2):
 #   between both ends.
 #
 # **Next** lesson 08: losses that choose whom to push.
+#
+# The numbers in answers 3 and 5:
+
+# %%
+print(f"{1 / (2 * 0.1):.0f} {(1 / 0.07) / (1 / 1.0):.0f}")
+# expected: 5 14

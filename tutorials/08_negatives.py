@@ -374,3 +374,9 @@ hc.explain(first[:64], second[:64], temperature=0.2, labels=test.labels[:64])
 # - `docs/losses.md`: all of them on one batch, and which is a special case of which.
 #
 # **Next** lesson 09: more negatives than memory.
+#
+# The number in answer 4:
+
+# %%
+print(f"{0.5 / (1 + 1)}")
+# expected: 0.25

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from hypercon.coursework.exercise import Exercise
-from hypercon.coursework.lessons import l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches
+from hypercon.coursework.lessons import (
+    l03_infonce,
+    l06_encoder,
+    l07_dilemma,
+    l08_negatives,
+    l09_large_batches,
+    l10_beyond,
+)
 
-_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches)
+_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches, l10_beyond)
 
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}
