@@ -294,9 +294,8 @@ axes.semilogy(losses, color="#0072B2")
 axes.axhline(0.09, color="0.6", linestyle="--", label="chance")
 axes.set(xlabel="step", ylabel="loss")
 axes.legend()
-described(
-    figure, "The loss over 80 steps, logarithmic: it falls below the chance level within 15 steps, then ever more slowly."
-)
+described(figure, "The loss over 80 steps, logarithmic: it falls below the chance level within 15 steps, "
+          "then ever more slowly.")  # fmt: skip
 
 # %% [markdown]
 # ## The library's engine
