@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hypercon.palette import FAINT, INK, OTHER, POSITIVE, SAME
+from hypercon.palette import CLASS_COLOURS, FAINT, INK, OTHER, POSITIVE, SAME
 
 if TYPE_CHECKING:  # the experiments draw through this file, so it knows their results by shape alone
     from matplotlib.axes import Axes
 
     from hypercon.experiments.dilemma import Run
 
-# ten colours that stay apart for colour-blind readers (Paul Tol's "muted" scheme and a grey), with markers beside them
-CLASS_COLOURS = (
-    "#332288",
-    "#88CCEE",
-    "#CC6677",
-    "#117733",
-    "#DDCC77",
-    "#AA4499",
-    "#44AA99",
-    "#882255",
-    "#999933",
-    "#777777",
-)
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "o", "s", "^", "D", "v")
 _MOST_CLASSES = len(CLASS_COLOURS)
 _LEAST_SHARE = 1e-8  # of the push; below lies what no training feels

@@ -33,16 +33,17 @@ MOST_ANCHORS, MOST_NUMBERS, MOST_DOTS, BARS, PICTURES = 12, 24_000, 400, 20, 6
 
 def page(e: Explanation, *, anchor: int, images: Any, classes: Sequence[str] | None) -> str:
     """The whole page, from its first line."""
-    text = Template(_asset("page.html"))
-    return text.substitute(style=_asset("page.css"), body=_content(e, anchor, images, classes))
+    text = Template(asset("page.html"))
+    return text.substitute(style=asset("page.css"), body=_content(e, anchor, images, classes))
 
 
 def fragment(e: Explanation, *, anchor: int, images: Any, classes: Sequence[str] | None) -> str:
     """The same for a notebook, which has a page of its own."""
-    return f"<style>{_asset('page.css')}</style>{_content(e, anchor, images, classes)}"
+    return f"<style>{asset('page.css')}</style>{_content(e, anchor, images, classes)}"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file beside this one, as text."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
@@ -68,7 +69,7 @@ def _content(e: Explanation, anchor: int, images: Any, classes: Sequence[str] | 
     carried = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     name = "hc-" + hashlib.sha256(carried.encode()).hexdigest()[:12]
     shown = _still(e, anchor, data, pictures is not None)
-    script = _asset("page.js").replace("$id", name)
+    script = asset("page.js").replace("$id", name)
     return (
         f'<div class="hc" id="{name}">{shown}<script type="application/json">{carried}</script>'
         f"<script>{script}</script></div>"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from hypercon.coursework.exercise import Exercise
 from hypercon.coursework.lessons import (
+    l01_reverse_mode,
+    l02_sphere,
     l03_infonce,
+    l04_temperature,
+    l05_alignment_uniformity,
     l06_encoder,
     l07_dilemma,
     l08_negatives,
@@ -12,6 +16,17 @@ from hypercon.coursework.lessons import (
     l10_beyond,
 )
 
-_LESSONS = (l03_infonce, l06_encoder, l07_dilemma, l08_negatives, l09_large_batches, l10_beyond)
+_LESSONS = (
+    l01_reverse_mode,
+    l02_sphere,
+    l03_infonce,
+    l04_temperature,
+    l05_alignment_uniformity,
+    l06_encoder,
+    l07_dilemma,
+    l08_negatives,
+    l09_large_batches,
+    l10_beyond,
+)
 
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for lesson in _LESSONS for exercise in lesson.EXERCISES}
