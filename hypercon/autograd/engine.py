@@ -109,8 +109,7 @@ class Primitive:
         arrays = [x.data if isinstance(x, Traced) else x for x in inputs]
         if not any(map(is_array, arrays)):
             arrays[:1] = map(np.asarray, arrays[:1])
-        if any(type(x) is not np.ndarray for x in arrays):
-            check_one_device(self.name, [x for x in arrays if is_array(x)])
+        check_one_device(self.name, [x for x in arrays if is_array(x)])
         return inputs, arrays
 
 
@@ -183,8 +182,8 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             value.grad = None
             value.requires_grad = tracked and is_recording()
             if value.requires_grad:
-                value.primitive, value.inputs, value.arrays, value.settings = made, tuple(inputs), arrays, settings
-                value.saved = saved
+                value.primitive, value.inputs, value.arrays = made, tuple(inputs), arrays
+                value.settings, value.saved = settings, saved
                 value.birth = next(_births)  # made after its inputs: sorting by birth is a topological order
             else:
                 value.primitive, value.inputs = None, ()
@@ -197,7 +196,6 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
 
 
 # --- the sweep
-
 _FREED = Primitive(lambda: None, (), None)
 Graph = tuple[list[Traced], list[Traced]]
 
