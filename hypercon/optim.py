@@ -1,4 +1,7 @@
-"""Optimisers that update parameters in place, and schedules for their rate."""
+"""Optimisers that update parameters in place, and schedules for their rate.
+
+An update is written as operators that change an array, with one more array to work in: a step makes none of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
+from hypercon import memory
 from hypercon.autograd import Tensor
 from hypercon.backend import Array, is_array, xp
 from hypercon.errors import DeviceError, DtypeError, InputError
@@ -82,16 +88,16 @@ class SGD(Optimizer):
 
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule, *, momentum: float = 0.0) -> None:
         super().__init__(parameters, rate)
-        self.momentum = float(check_number(momentum, "momentum"))
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum got {momentum}, expected 0 <= momentum < 1")
+        self.momentum = _check_momentum(momentum)
         self._velocity = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
-        v = self._velocity[i]
+        v, room = self._velocity[i], _room(data)
         v *= self.momentum
         v += gradient
-        data -= rate * v
+        room[...] = v
+        room *= rate
+        data -= room
 
 
 class Adam(Optimizer):
@@ -126,22 +132,98 @@ class Adam(Optimizer):
             raise InputError(f"betas got {betas}, expected two numbers in [0, 1)")
         self.betas = beta1, beta2
         self.eps = check_positive(eps, "eps", "1e-8")
-        self.weight_decay = float(check_number(weight_decay, "weight_decay"))
-        if self.weight_decay < 0:
-            raise InputError(f"weight_decay got {weight_decay}, expected 0 or more")
+        self.weight_decay = _check_decay(weight_decay)
         self._mean = [xp(p.data).zeros_like(p.data) for p in self.parameters]
         self._square = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
         beta1, beta2 = self.betas
         mean, square = self._mean[i], self._square[i]
-        mean += (1 - beta1) * (gradient - mean)
-        square += (1 - beta2) * (gradient * gradient - square)
-        unbiased = mean / (1 - beta1**self.steps)
-        scale = xp(square).sqrt(square / (1 - beta2**self.steps))
+        room = _room(data)
+        room[...] = gradient
+        room -= mean
+        room *= 1 - beta1
+        mean += room
+        room[...] = gradient
+        room *= gradient
+        room -= square
+        room *= 1 - beta2
+        square += room
         if self.weight_decay:
-            data -= rate * self.weight_decay * data
-        data -= rate * unbiased / (scale + self.eps)
+            data *= 1 - rate * self.weight_decay
+        # mean / (sqrt(square) + eps), both unbiased
+        room[...] = square
+        room /= 1 - beta2**self.steps
+        room **= 0.5
+        room += self.eps
+        room **= -1
+        room *= mean
+        room *= rate / (1 - beta1**self.steps)
+        data -= room
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rates for large batches (You et al. 2017, Algorithm 1), as SimCLR is trained.
+
+    ``v <- momentum v + rate trust |x| / (|g| + decay |x|) (g + decay x)``, ``x <- x - v``: a layer moves by a share of
+    its own length, however long its gradient is. Scales, shifts and biases (parameters of one axis, or none) move as
+    under `SGD`, without decay (Chen et al. 2020, B.9).
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+    rate : float or callable
+    momentum : float, default 0.9
+    weight_decay : float, default 0
+    trust : float, default 1e-3
+        The share, before the rate.
+
+    Raises
+    ------
+    InputError, DtypeError
+        As `Optimizer`, or a number is out of its range.
+
+    Examples
+    --------
+    >>> import hypercon as hc
+    >>> x = hc.tensor([[3.0, 4.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> LARS([x], rate=1.0, trust=0.1).step()
+    >>> x.data
+    array([[2.7, 3.6]])
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        rate: float | Schedule,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        super().__init__(parameters, rate)
+        self.momentum = _check_momentum(momentum)
+        self.weight_decay = _check_decay(weight_decay)
+        self.trust = check_positive(trust, "trust", "1e-3")
+        self._velocity = [xp(p.data).zeros_like(p.data) for p in self.parameters]
+
+    def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
+        v, room, m = self._velocity[i], _room(data), xp(data)
+        if len(data.shape) > 1:
+            length, slope = (m.sqrt(m.einsum("i,i->", x, x)) for x in (data.reshape(-1), gradient.reshape(-1)))
+            pace = self.trust * length / m.maximum(slope + self.weight_decay * length, float(np.finfo(data.dtype).tiny))
+            room[...] = data
+            room *= self.weight_decay
+            room += gradient
+            # a layer of zeros has no length to move by, and one without a slope no need: they move as under SGD
+            room *= m.where((length > 0) & (slope > 0), pace, 1.0)
+        else:
+            room[...] = gradient
+        room *= rate
+        v *= self.momentum
+        v += room
+        data -= v
 
 
 def cosine(rate: float, steps: int, *, warmup: int = 0) -> Schedule:
@@ -182,6 +264,63 @@ def cosine(rate: float, steps: int, *, warmup: int = 0) -> Schedule:
         return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup))))
 
     return at
+
+
+def warmup(rate: float | Schedule, steps: int) -> Schedule:
+    """A rate, or a schedule, that is reached over the first ``steps`` in equal stairs.
+
+    ``min(1, (step + 1) / steps)`` times the rate: a large batch needs a large rate, and at the start it would diverge
+    (Goyal et al. 2017, section 2.2).
+
+    Parameters
+    ----------
+    rate : float or callable
+        From where the stairs end; a callable takes the step.
+    steps : int
+        How many stairs.
+
+    Returns
+    -------
+    callable
+        From the step (0, 1, ...) to the rate.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The rate is not positive, or ``steps`` is no whole number from 1.
+
+    Examples
+    --------
+    >>> at = warmup(1.0, 4)
+    >>> [at(step) for step in range(6)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    """
+    then = rate if callable(rate) and not isinstance(rate, type) else check_positive(rate, "rate", "1e-3")
+    steps = check_whole(steps, "steps", least=1)
+
+    def at(step: int) -> float:
+        reached = then(step) if callable(then) else then
+        return reached * min(1.0, (step + 1) / steps)
+
+    return at
+
+
+def _room(like: Array) -> Array:
+    """An array of that shape and dtype to work in."""
+    new = memory.empty if xp(like) is np else xp(like).empty
+    return new(like.shape, like.dtype)
+
+
+def _check_momentum(momentum: Any) -> float:
+    if not 0 <= check_number(momentum, "momentum") < 1:
+        raise InputError(f"momentum got {momentum}, expected 0 <= momentum < 1")
+    return float(momentum)
+
+
+def _check_decay(weight_decay: Any) -> float:
+    if check_number(weight_decay, "weight_decay") < 0:
+        raise InputError(f"weight_decay got {weight_decay}, expected 0 or more")
+    return float(weight_decay)
 
 
 def _checked_parameters(parameters: Any) -> list[Tensor]:

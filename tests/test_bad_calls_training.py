@@ -111,6 +111,11 @@ CALLS = {
         {"recipe": f.encoder.recipe},
     ),
     "load_encoder": lambda f: (nn.load_encoder, {"path": "missing.npz"}),
+    "LARS": lambda f: (
+        optim.LARS,
+        {"parameters": f.parameters, "rate": 0.1, "momentum": 0.9, "weight_decay": 0.1, "trust": 1e-3},
+    ),
+    "warmup": lambda f: (optim.warmup, {"rate": 0.1, "steps": 5}),
     "SGD": lambda f: (optim.SGD, {"parameters": f.parameters, "rate": 0.1, "momentum": 0.9}),
     "Adam": lambda f: (
         optim.Adam,

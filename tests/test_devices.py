@@ -217,6 +217,7 @@ def test_layers(device, make, shape, mode):
 
 OPTIMIZERS = {
     "SGD": lambda parameters: hc.optim.SGD(parameters, 0.1, momentum=0.9),
+    "LARS": lambda parameters: hc.optim.LARS(parameters, hc.optim.warmup(1.0, 3), weight_decay=1e-4),
     "Adam": lambda parameters: hc.optim.Adam(parameters, hc.optim.cosine(1e-2, 10), weight_decay=0.1),
 }
 ENCODERS = {

@@ -1,6 +1,7 @@
 """Optimisers and schedules against closed forms and the algorithms as published."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import hypercon as hc
 from hypercon.errors import DtypeError, HyperconError, InputError
-from hypercon.optim import SGD, Adam, Optimizer, cosine
+from hypercon.optim import LARS, SGD, Adam, Optimizer, cosine, warmup
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
 rates = st.floats(1e-4, 0.5)
@@ -101,9 +102,54 @@ def test_weight_decay_alone_shrinks_parameters_apart_from_the_gradient(start, ra
     np.testing.assert_allclose(x.data, (1 - rate * decay) ** steps * np.array(start), rtol=1e-12, atol=1e-300)
 
 
+# --- LARS
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.95), st.floats(0, 0.5), st.floats(1e-3, 1))
+@drawn
+def test_lars_is_the_published_algorithm(seed, momentum, decay, trust):
+    # You et al. 2017, Algorithm 1
+    rng = np.random.default_rng(seed)
+    gradients, rate = rng.normal(size=(6, 2, 3)), 0.3
+    w, v = np.arange(1.0, 7.0).reshape(2, 3), np.zeros((2, 3))
+    x, remaining = leaf(w), iter(gradients)
+    for g in gradients:
+        local = trust * np.linalg.norm(w) / (np.linalg.norm(g) + decay * np.linalg.norm(w))
+        v = momentum * v + rate * local * (g + decay * w)
+        w = w - v
+    descend(LARS([x], rate, momentum=momentum, weight_decay=decay, trust=trust), x, 6, lambda x: next(remaining))
+    np.testing.assert_allclose(x.data, w, rtol=1e-9)
+
+
+@pytest.mark.parametrize("start", [[1.0, -3.0], 2.0])
+def test_lars_moves_scales_and_shifts_as_sgd_does_and_without_decay(start):
+    layerwise, plain = leaf(start), leaf(start)
+    descend(LARS([layerwise], 0.1, momentum=0.5, weight_decay=0.3), layerwise, 5, lambda x: x)
+    descend(SGD([plain], 0.1, momentum=0.5), plain, 5, lambda x: x)
+    np.testing.assert_allclose(layerwise.data, plain.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("start", "gradient"), [(np.zeros((2, 2)), np.ones((2, 2))), (np.ones((2, 2)), np.zeros((2, 2)))]
+)
+def test_lars_moves_a_layer_without_length_or_slope_as_sgd_does(start, gradient):
+    x = leaf(start)
+    descend(LARS([x], 0.5), x, 1, lambda x: gradient)
+    np.testing.assert_array_equal(x.data, start - 0.5 * gradient)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_lars_does_not_see_the_scale_of_the_loss(scale):
+    plain, scaled = leaf([[1.0, -3.0]]), leaf([[1.0, -3.0]])
+    descend(LARS([plain], 0.1), plain, 10, lambda x: x)
+    descend(LARS([scaled], 0.1), scaled, 10, lambda x: scale * x)
+    np.testing.assert_allclose(scaled.data, plain.data, rtol=1e-9)
+
+
 # --- what all share
 
 OPTIMISERS = {
+    "lars": lambda parameters, rate: LARS(parameters, rate, weight_decay=0.1),
     "sgd": lambda parameters, rate: SGD(parameters, rate, momentum=0.9),
     "adam": lambda parameters, rate: Adam(parameters, rate, weight_decay=0.1),
 }
@@ -241,3 +287,42 @@ def test_what_cannot_be_updated_is_refused(parameters, error, message):
 def test_an_optimiser_without_an_update_says_so():
     with pytest.raises(NotImplementedError, match="Optimizer must define _update"):
         descend(Optimizer([x := leaf([1.0])], 0.1), x, 1, lambda x: x)
+
+
+# --- warm-up
+
+
+@given(rates, st.integers(1, 30))
+@drawn
+def test_warmup_rises_in_equal_stairs_and_stays(rate, steps):
+    at = warmup(rate, steps)
+    np.testing.assert_allclose(np.diff([0, *(at(step) for step in range(steps))]), rate / steps, rtol=1e-9)
+    assert at(steps - 1) == at(steps) == at(1000) == pytest.approx(rate, rel=1e-15)
+
+
+def test_warmup_of_a_schedule_ends_on_it():
+    along = cosine(1.0, 100)
+    at = warmup(along, 10)
+    assert at(4) == pytest.approx(0.5 * along(4))
+    assert [at(step) for step in (9, 50, 99)] == [along(step) for step in (9, 50, 99)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "error"), [(0.0, 5, InputError), (1.0, 0, InputError), (1.0, 2.5, InputError)]
+)
+def test_warmup_refuses_what_is_no_rate_or_no_number_of_steps(rate, steps, error):
+    with pytest.raises(error):
+        warmup(rate, steps)
+
+
+@optimisers
+def test_a_step_makes_no_arrays_of_its_own(make):
+    x = leaf(np.ones((300, 500)))
+    optimizer = make([x], 0.1)
+    descend(optimizer, x, 2, np.ones_like)
+    x.grad = hc.tensor(np.ones((300, 500)))
+    tracemalloc.start()
+    optimizer.step()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.1 * x.data.nbytes

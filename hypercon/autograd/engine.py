@@ -37,16 +37,19 @@ class Traced:
     """An array that remembers how it was made. Users meet it as `hypercon.Tensor`, which adds NumPy's operators.
 
     A value that was made by a primitive from inputs that need a gradient is a node of the graph: it holds the
-    primitive, its inputs and settings, what a fused forward left behind, and the number of its birth. A leaf has no
-    primitive. Values hold their inputs and never what was made from them, so graphs die without the cyclic collector.
+    primitive, its inputs (and the arrays in them), settings, what a fused forward left behind, and the number of its
+    birth. A leaf has no primitive. Values hold their inputs and never what was made from them, so graphs die without
+    the cyclic collector.
     """
 
-    __slots__ = "__weakref__", "birth", "data", "grad", "inputs", "primitive", "requires_grad", "saved", "settings"
+    __slots__ = ("__weakref__", "arrays", "birth", "data", "grad", "inputs", "primitive", "requires_grad", "saved",
+                 "settings")  # fmt: skip
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if not is_array(data):
             raise DtypeError(f"Tensor got {type(data).__name__}, expected an array: use hypercon.tensor(data)")
         self.data: Array = as_float(data) if requires_grad else data
+        self.arrays: list[Any]
         self.settings: dict[str, Any]
         self.saved: Any
         self.birth: int
@@ -97,6 +100,18 @@ class Primitive:
             raise DtypeError(f"{self.name}() got too many arguments, or one twice: {help_on(self.forward)}")
         return args[: self.arity], {**self.defaults, **by_position, **settings}
 
+    def check(self, args: Sequence[Any], kind: type[Traced] | None) -> tuple[list[Any], list[Any]]:
+        """The inputs, and the arrays in them, where not all are tensors of NumPy's arrays and Python's floats."""
+        inputs = [x if isinstance(x, Traced) else as_operand(self.name, x) for x in args]
+        if kind is not None:
+            # beside a tensor they are plain numbers: with a dtype of their own they would widen float32 to float64
+            inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]
+        arrays = [x.data if isinstance(x, Traced) else x for x in inputs]
+        if not any(map(is_array, arrays)):
+            arrays[:1] = map(np.asarray, arrays[:1])
+        check_one_device(self.name, [x for x in arrays if is_array(x)])
+        return inputs, arrays
+
 
 def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F]:
     """Make a function on raw arrays differentiable by stating its rules.
@@ -139,25 +154,18 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             if len(args) > made.arity or made.defaults or settings:
                 args, settings = made.bind(args, settings)
             kind: type[Traced] | None = None
-            tracked = foreign = scalars = False
-            inputs, arrays = list(args), list(args)
-            for i, x in enumerate(args):
+            inputs: Sequence[Any] = args
+            arrays: list[Any] = []
+            tracked = unusual = False
+            for x in args:
                 if isinstance(x, Traced):
-                    kind, tracked = type(x), tracked or x.requires_grad
-                    arrays[i] = x.data
-                    foreign = foreign or type(x.data) is not np.ndarray
+                    kind, tracked, x = type(x), tracked or x.requires_grad, x.data
+                    unusual = unusual or type(x) is not np.ndarray
                 elif type(x) is not float:
-                    arrays[i] = inputs[i] = x = as_operand(made.name, x)
-                    scalars = scalars or isinstance(x, np.generic)
-                    foreign = foreign or type(x) is not np.ndarray
-            if kind is None and not any(map(is_array, arrays)):
-                arrays[:1] = map(np.asarray, arrays[:1])
-            elif kind is not None and scalars:
-                # beside a tensor they are plain numbers: with a dtype of their own they would widen float32 to float64
-                inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]
-                arrays = [x.item() if isinstance(x, np.generic) else x for x in arrays]
-            if foreign:
-                check_one_device(made.name, [x for x in arrays if is_array(x)])
+                    unusual = True
+                arrays.append(x)
+            if unusual or kind is None:
+                inputs, arrays = made.check(args, kind)
             try:
                 out = forward(*arrays, **settings)
             except HyperconError:
@@ -174,7 +182,8 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
             value.grad = None
             value.requires_grad = tracked and is_recording()
             if value.requires_grad:
-                value.primitive, value.inputs, value.settings, value.saved = made, tuple(inputs), settings, saved
+                value.primitive, value.inputs, value.arrays = made, tuple(inputs), arrays
+                value.settings, value.saved = settings, saved
                 value.birth = next(_births)  # made after its inputs: sorting by birth is a topological order
             else:
                 value.primitive, value.inputs = None, ()
@@ -187,11 +196,8 @@ def primitive(*rules: Rule | None, fused: Rule | None = None) -> Callable[[F], F
 
 
 # --- the sweep
-
 _FREED = Primitive(lambda: None, (), None)
-
-
-Graph = tuple[list["Traced"], list["Traced"]]
+Graph = tuple[list[Traced], list[Traced]]
 
 
 def sweep(
@@ -219,38 +225,32 @@ def sweep(
         nodes = _leading_to(wanted, nodes)
     with set_recording(create_graph):
         for value in nodes:
-            g = cotangents.get(id(value)) if id(value) in wanted else cotangents.pop(id(value), None)
+            key = id(value)
+            g = cotangents.get(key) if key in wanted else cotangents.pop(key, None)
             if g is None:
                 continue
-            for x, part in _pulled_back(g, value, create_graph):
-                known = cotangents.get(id(x))
+            made, inputs, settings = value.primitive, value.inputs, value.settings
+            assert made is not None
+            out, args = (value, inputs) if create_graph else (value.data, value.arrays)
+            if fused := made.fused:
+                # what the forward left behind are raw arrays, cut off from the graph: of no use where this is recorded
+                answers = fused(g, out, None if create_graph else value.saved, *args, **settings)
+            for i, x in enumerate(inputs):
+                if not (isinstance(x, Traced) and x.requires_grad):
+                    continue
+                if fused:
+                    part = answers[i]
+                elif rule := made.rules[i]:
+                    part = rule(g, out, *args, **settings)
+                else:
+                    raise GraphError(f"{made.name} has no rule for input {i}: pass that one as an array")
+                data, known = x.data, cotangents.get(id(x))
+                if type(part) is not type(data) or part.shape != data.shape or part.dtype != data.dtype:
+                    part = fit(part, x)  # asked here first: most parts fit, and a call costs as much as a small sum
                 cotangents[id(x)] = part if known is None else known + part
             if not create_graph and not keep:
-                value.primitive, value.inputs, value.saved = _FREED, (), None
+                value.primitive, value.inputs, value.arrays, value.saved = _FREED, (), [], None
     return [_finished(cotangents.get(id(target)), target) for target in targets]
-
-
-def _pulled_back(g: Any, value: Traced, recording: bool) -> list[tuple[Traced, Any]]:
-    """The inputs of a value that need a gradient, each with its cotangent from the value's own cotangent ``g``."""
-    made, settings, inputs = value.primitive, value.settings, value.inputs
-    assert made is not None
-    out = value if recording else value.data
-    args = inputs if recording else [x.data if isinstance(x, Traced) else x for x in inputs]
-    parts = []
-    if made.fused:
-        # what the forward left behind are raw arrays, cut off from the graph: of no use where the rule is recorded
-        answers = made.fused(g, out, None if recording else value.saved, *args, **settings)
-    for i, x in enumerate(inputs):
-        if isinstance(x, Traced) and x.requires_grad:
-            if made.fused:
-                part = answers[i]
-            else:
-                rule = made.rules[i]
-                if rule is None:
-                    raise GraphError(f"{made.name} has no rule for input {i}: pass that one as an array")
-                part = rule(g, out, *args, **settings)
-            parts.append((x, fit(part, x)))
-    return parts
 
 
 def ancestors(output: Traced) -> Graph:
