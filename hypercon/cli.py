@@ -137,6 +137,9 @@ def _add_dilemma(commands: Any) -> None:
     parser.add_argument(
         "--repeat", type=_whole, default=1, metavar="N", help="repeat for N seeds from --seed on (default: 1)"
     )
+    parser.add_argument(
+        "--jobs", type=_whole, default=1, metavar="N", help="seeds at a time, each in a process of its own (default: 1)"
+    )
     parser.add_argument("--epochs", type=_whole, help="passes over the images (default: what suits the data)")
     parser.add_argument(
         "--batch-size", type=_whole, default=256, metavar="N", help="instances in a batch (default: 256)"
@@ -181,7 +184,7 @@ def _dilemma(arguments: argparse.Namespace) -> int:
             print(report.table(results))
             print(f"\nwritten to {out}: results.json, dilemma.png and a checkpoint for each temperature")
         else:
-            table = report.repeat(settings, out, arguments.repeat, **options)
+            table = report.repeat(settings, out, arguments.repeat, jobs=arguments.jobs, **options)
             print(table)
             print(f"\nwritten to {out}: seeds.md, and the results of each seed in a folder of its own")
     except KeyboardInterrupt:

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercon as hc
-from hypercon.distributed import check_alike, executor, mpi, ranks_of_this_job, run_in_threads, share, sum_gradients
+from hypercon.distributed import (
+    check_alike,
+    executor,
+    losses,
+    mpi,
+    ranks_of_this_job,
+    run_in_threads,
+    share,
+    sum_gradients,
+)
 from hypercon.distributed.traffic import CountingRanks, bytes_of_statistics, bytes_of_sum, cost_of_loss
 from hypercon.errors import InputError, RankError, TrainingError
 
@@ -124,6 +133,32 @@ def test_the_bytes_of_a_loss_are_those_of_the_formula(size, way, loss):
     counted = run_in_threads(size, on_a_rank)
     assert sum(counted) / size == pytest.approx(cost.bytes)
     assert max(counted) - min(counted) <= 16, "the one sum of a number cannot be shared"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("loss", ["info_nce", "both ways", "nt_xent"])
+def test_the_similarities_that_a_rank_makes_are_those_of_the_formula(size, loss, monkeypatch):
+    count, dim, made = 24, 5, []
+    logits = losses._logits
+
+    def counting(*args, **settings):
+        tile = logits(*args, **settings)
+        made.append(tile.size)
+        return tile
+
+    monkeypatch.setattr(losses, "_logits", counting)
+    z = np.random.default_rng(0).standard_normal((2, count, dim))
+
+    def on_a_rank(ranks):
+        mine = [hc.tensor(view[share(count, ranks)], requires_grad=True) for view in z]
+        if loss == "nt_xent":
+            return hc.distributed.nt_xent(*mine, temperature=0.2, ranks=ranks)
+        return hc.distributed.info_nce(*mine, temperature=0.2, ranks=ranks, symmetric=loss == "both ways")
+
+    run_in_threads(size, on_a_rank)
+    cost = cost_of_loss(count, dim, size, way="gather", symmetric=loss == "both ways", stacked=loss == "nt_xent")
+    assert sum(made) == cost.pairs * size
+    assert cost.operations == cost.pairs * 4 * dim, "each twice made, and once used for the anchor and once for the key"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
