@@ -99,7 +99,7 @@ def _find(
 
     across, down = _sums(visits, u, exponentials, symmetric=symmetric)
     lost = any(read((s < smallest_sum(u.dtype)).any()) for s in (across, down) if s is not None)
-    if any(read(flag) for flag in ranks.gather(np.array([float(lost)]), [1] * ranks.size)):
+    if ranks.any(lost):
         # so low a temperature that a row vanishes beside the rest: each row is shifted by its own maximum
         if symmetric:
             there, back = (_find(ranks, *way, tau, known, gradient=gradient) for way in ((u, v), (v, u)))

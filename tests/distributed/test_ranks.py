@@ -42,6 +42,11 @@ def test_gatherings_and_sums(size, rows, seed):
         np.testing.assert_array_equal(everything, results[0][2], err_msg="the same bits on all ranks")
 
 
+def test_what_is_so_on_one_rank_is_known_to_all():
+    assert run_in_threads(3, lambda ranks: ranks.any(ranks.rank == 1)) == [True] * 3
+    assert run_in_threads(3, lambda ranks: ranks.any(False)) == [False] * 3
+
+
 @given(count=st.integers(1, 40), size=st.integers(1, 6))
 def test_every_row_belongs_to_one_rank_and_shares_are_equal_but_for_one_row(count, size):
     def on_a_rank(ranks):
@@ -127,10 +132,13 @@ def test_the_bytes_of_a_loss_are_those_of_the_formula(size, way, loss):
         else:
             both = loss == "both ways"
             hc.distributed.info_nce(*mine, temperature=0.2, ranks=ranks, symmetric=both, way=way)
-        return ranks.bytes
+        return ranks.bytes, ranks.messages
 
     cost = cost_of_loss(count, dim, size, way=way, symmetric=loss == "both ways", stacked=loss == "nt_xent")
-    counted = run_in_threads(size, on_a_rank)
+    counted, messages = zip(*run_in_threads(size, on_a_rank), strict=True)
+    if loss != "both ways":
+        large = 2 * (size - 1) if way == "gather" else 3 * size - 2 if size > 1 else 0
+        assert set(messages) == {large + 4 * (size - 1)}
     assert sum(counted) / size == pytest.approx(cost.bytes)
     assert max(counted) - min(counted) <= 16, "the one sum of a number cannot be shared"
 
