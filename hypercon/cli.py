@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_course(commands)
     _add_grade(commands)
+    _add_data(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -106,7 +107,8 @@ examples:
   hypercon dilemma --data my-images.npz --out runs/mine
   hypercon dilemma --quick --repeat 5 --out runs/five   five seeds, and a table of what holds for each
 
-arrays of an .npz file (made by numpy.savez):
+a PATH is a folder of IDX, CIFAR, STL-10 or SVHN files as they are published, a folder of PNG or JPEG files in a folder
+for each class (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png), or an .npz file (made by numpy.savez) with
   images        (N, H, W) or (N, H, W, C), channels last; uint8 from 0 to 255, or floats from 0 to 1
   labels        (N,) whole numbers or names; optional, and with them accuracies and tolerance are measured
   test_images   like images, (M, H, W) or (M, H, W, C); without them a tenth of the images is held out
@@ -128,7 +130,9 @@ def _add_dilemma(commands: Any) -> None:
         "--quick", action="store_true", help="8x8 digits and a small MLP instead of Fashion-MNIST and a CNN"
     )
     parser.add_argument(
-        "--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images (default: fashion-mini)"
+        "--data",
+        metavar="NAME|PATH",
+        help="digits, fashion-mini, one of hypercon data list, or your images (default: fashion-mini)",
     )
     parser.add_argument(
         "--temperatures", nargs="+", type=_number, default=[0.07, 0.2, 1.0], metavar="TAU", help="default: 0.07 0.2 1.0"
@@ -136,6 +140,9 @@ def _add_dilemma(commands: Any) -> None:
     parser.add_argument("--seed", type=_whole, default=0, help="of weights, batches and views (default: 0)")
     parser.add_argument(
         "--repeat", type=_whole, default=1, metavar="N", help="repeat for N seeds from --seed on (default: 1)"
+    )
+    parser.add_argument(
+        "--jobs", type=_whole, default=1, metavar="N", help="seeds at a time, each in a process of its own (default: 1)"
     )
     parser.add_argument("--epochs", type=_whole, help="passes over the images (default: what suits the data)")
     parser.add_argument(
@@ -181,7 +188,7 @@ def _dilemma(arguments: argparse.Namespace) -> int:
             print(report.table(results))
             print(f"\nwritten to {out}: results.json, dilemma.png and a checkpoint for each temperature")
         else:
-            table = report.repeat(settings, out, arguments.repeat, **options)
+            table = report.repeat(settings, out, arguments.repeat, jobs=arguments.jobs, **options)
             print(table)
             print(f"\nwritten to {out}: seeds.md, and the results of each seed in a folder of its own")
     except KeyboardInterrupt:
@@ -220,7 +227,7 @@ def _add_explain(commands: Any) -> None:
         _EXPLAIN_EXAMPLES,
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="an encoder, such as hypercon dilemma leaves")
-    parser.add_argument("--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images")
+    parser.add_argument("--data", metavar="NAME|PATH", help="the name of a data set, or your images")
     parser.add_argument("--index", type=_whole, default=0, metavar="I", help="which held-out image (default: 0)")
     parser.add_argument("--temperature", type=_number, metavar="TAU", help="where the page starts")
     parser.add_argument("--loss", help="info_nce, nt_xent or dcl")
@@ -500,6 +507,53 @@ def _grade(arguments: argparse.Namespace) -> int:
     return int(not all(grade.judged for grade in report.grades))
 
 
+# --- hypercon data
+
+_DATA = """\
+Data sets that others publish: what there is, bringing it here, and where it lies.
+
+Files are kept in one folder, HYPERCON_DATA or else the user's cache, checked by their checksums, and downloaded when
+they are first asked for: by this command, or by any --data with their name. A download that was cut goes on where it
+stopped. On a machine without a network, put the files into the folder that `hypercon data path NAME` prints.
+"""
+
+_DATA_EXAMPLES = """\
+examples:
+  hypercon data list
+  hypercon data get fashion-mnist cifar10
+  HYPERCON_DATA=/scratch/data hypercon data path mnist
+  hypercon dilemma --data fashion-mnist --epochs 4
+"""
+
+
+def _add_data(commands: Any) -> None:
+    parser = _command(
+        commands, "data", _data, "data sets that others publish: list them, download them", _DATA, _DATA_EXAMPLES
+    )
+    parser.add_argument("action", choices=["list", "get", "path"], help="what to do; list needs no name")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of data sets, as list shows them")
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from hypercon.data import catalogue, fetching
+
+    if arguments.action == "list":
+        print(catalogue.listing(fetching.folder(), {name: fetching.is_here(name) for name in catalogue.PUBLISHED}))
+        return 0
+    if arguments.action == "path":
+        for name in arguments.names:
+            fetching.published(name)
+        print(*[fetching.folder() / name for name in arguments.names] or [fetching.folder()], sep="\n")
+        return 0
+    if not arguments.names:
+        raise InputError("get needs the name of a data set: hypercon data list shows them")
+    for name in arguments.names:
+        fetching.published(name)  # a mistake in the last name is no reason to download the first
+    for name in arguments.names:
+        print(fetching.fetch(name))
+    return 0
+
+
 # --- hypercon bench
 
 _BENCH = """\
@@ -632,4 +686,4 @@ def _by_option(error: HyperconError, arguments: argparse.Namespace) -> str:
     first, _, rest = str(error).partition(" ")
     if first in vars(arguments):
         return f"--{first.replace('_', '-')} {rest}"
-    return f"--data {error}" if isinstance(error, DataError) else str(error)
+    return f"--data {error}" if isinstance(error, DataError) and "data" in vars(arguments) else str(error)

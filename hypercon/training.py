@@ -15,9 +15,17 @@ from hypercon import distributed, losses, memory
 from hypercon.autograd import tensor
 from hypercon.backend import read, xp
 from hypercon.data.batching import batches, check_batch_size
-from hypercon.distributed import Ranks, check_alike, share, sum_gradients, synchronised, together
+from hypercon.distributed import (
+    Ranks,
+    check_can_share,
+    check_ranks,
+    share,
+    sum_gradients,
+    synchronised,
+    together,
+)
 from hypercon.errors import DtypeError, InputError, TrainingError
-from hypercon.gradient_cache import backward_in_chunks, batch_norms, check_scalar_loss
+from hypercon.gradient_cache import backward_in_chunks, check_scalar_loss
 from hypercon.nn import Module
 from hypercon.nn.encoders import check_images_for
 from hypercon.optim import Optimizer
@@ -157,7 +165,7 @@ def fit(
     >>> history.steps
     5
     """
-    ranks = _checked_ranks(ranks)
+    ranks = check_ranks(ranks)
     objective = _objective(loss, temperature, ranks)
     images = _checked(encoder, images, optimizer, augment)
     epochs, rng = check_whole(epochs, "epochs", least=1), check_generator(rng)
@@ -169,7 +177,7 @@ def fit(
     encoder.train()
     for parameter in optimizer.parameters:
         parameter.grad = None  # what an earlier backward() left is not of this training
-    _check_ranks(ranks, encoder, images, rng, batch_size, chunk_size)
+    check_can_share(ranks, encoder, images, rng, batch_size, chunk_size)
     note = _bounds_note(loss, batch_size, temperature)
     shown = progress if ranks.rank == 0 else False
     with (
@@ -182,10 +190,10 @@ def fit(
         start = time.perf_counter()
         for _ in range(epochs):
             for chosen in batches(len(images), batch_size, rng=rng):
-                views = _two_views(augment, images[chosen], rng)
-                if ranks.size > 1:  # all ranks draw the whole batch's views, as one process would, and embed their own
-                    mine = share(batch_size, ranks)
-                    views = views[0][mine], views[1][mine]
+                # all ranks draw the whole batch's views, as one process would, and embed their own
+                mine = share(batch_size, ranks)
+                one, other = _two_views(augment, images[chosen], rng)
+                views = one[mine], other[mine]
                 value = _backward(encoder, views, objective, history.steps, chunk_size)
                 if history.steps == 0:
                     _check_all_take_part(encoder, optimizer)
@@ -308,29 +316,6 @@ def _memory_given_back() -> Iterator[None]:
 def _check_finite(what: str, array: Any, number: int) -> None:
     if not read(xp(array).isfinite(array).all()):
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
-
-
-def _checked_ranks(ranks: Any) -> Ranks:
-    if ranks is not None and not isinstance(ranks, Ranks):
-        raise DtypeError(f"ranks got {type(ranks).__name__}, expected hypercon.distributed.ranks_of_this_job()")
-    return Ranks() if ranks is None else ranks
-
-
-def _check_ranks(
-    ranks: Ranks, encoder: Module, images: np.ndarray, rng: np.random.Generator, batch_size: int, chunk_size: int | None
-) -> None:
-    """Refuse ranks that cannot share a batch, and such as would train different encoders."""
-    share(batch_size, ranks)
-    if ranks.size == 1:
-        return
-    if chunk_size is not None and batch_norms(encoder):
-        raise InputError(
-            f"chunk_size got {chunk_size} with {ranks.size} ranks, whose batch normalisation needs all rows at once: "
-            f"leave it out and take more ranks, or an encoder without batch statistics"
-        )
-    check_alike("the encoder's weights", list(encoder.state().values()), ranks)
-    check_alike("the images", [images], ranks)
-    check_alike("the generators' states", [np.frombuffer(repr(rng.bit_generator.state).encode(), np.uint8)], ranks)
 
 
 def _objective(

@@ -1,4 +1,4 @@
-"""Data sets as arrays: two that ship with the package, and anyone's own in an ``.npz`` file.
+"""Data sets as arrays: two that ship with the package, those that others publish, and anyone's own files.
 
 Images are float32 in [0, 1] and shaped (N, C, H, W) everywhere in hypercon; whatever a file holds is brought into
 that form here, or refused here.
@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hypercon.data import formats
+from hypercon.data.catalogue import FASHION, PUBLISHED
+from hypercon.data.fetching import fetch
 from hypercon.errors import DataError, DtypeError, InputError
 from hypercon.files import read_arrays
 from hypercon.validation import check_flag, check_images, check_labels, check_whole
@@ -85,22 +88,13 @@ _SHIPPED = {
     "fashion-mini": Shipped(
         sha256="a9ea6bf5582db56cb68931624c20948187823828bf4bbfd3db173391bcdb8ad3",
         brightest=255,
-        classes=(
-            "T-shirt",
-            "trouser",
-            "pullover",
-            "dress",
-            "coat",
-            "sandal",
-            "shirt",
-            "sneaker",
-            "bag",
-            "ankle boot",
-        ),
+        classes=FASHION,
         flip=True,
     ),
 }
 NAMES = tuple(_SHIPPED)
+_OWN = "an .npz file, a folder of IDX, CIFAR or image files, or CIFAR's .tar.gz"
+_KNOWN = f"{', '.join([*_SHIPPED, *PUBLISHED])}, or the path of {_OWN}"
 _FILES = Path(__file__).parent / "files"
 
 
@@ -109,10 +103,11 @@ def load(name: str | Path, split: str = "train", *, seed: int = 0) -> Dataset:
 
     Parameters
     ----------
-    name : {"digits", "fashion-mini"} or path-like
+    name : str or path-like
         ``digits``: 1,797 handwritten digits of 8x8 pixels (UCI, CC BY 4.0). ``fashion-mini``: 7,000 images of
-        Fashion-MNIST, 28x28 (MIT). Both are balanced over 10 classes. Or
-        the path of an ``.npz`` file of one's own, as `load_both` describes it.
+        Fashion-MNIST, 28x28 (MIT). Both ship, and are balanced over 10 classes. ``mnist``, ``fashion-mnist``,
+        ``cifar10``, ``cifar100``, ``svhn`` and ``stl10`` are downloaded when they are first asked for. Or the path of
+        files of one's own, as `load_both` describes them.
     split : {"train", "test"}, default "train"
     seed : int, default 0
         Decides which tenth is the test part of a file that has none.
@@ -136,18 +131,22 @@ def load(name: str | Path, split: str = "train", *, seed: int = 0) -> Dataset:
     """
     if not isinstance(split, str) or split not in ("train", "test"):
         raise InputError(f'split got {split!r}, expected "train" or "test"')
+    if str(name) in PUBLISHED:
+        return _load_published(str(name), split)
     return load_both(name, seed=seed)[split == "test"]
 
 
 def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Load the training and the test part of a data set, a shipped one or a file of one's own.
+    """Load the training and the test part of a data set, by name or from files of one's own.
 
     Parameters
     ----------
     data : str or path-like
-        The name of a shipped data set, or the path of an ``.npz`` file with the arrays ``images``, uint8 or floats in
+        A name, as `load` takes it. Or the path of an ``.npz`` file with the arrays ``images``, uint8 or floats in
         [0, 1], (N, H, W) or (N, H, W, C); optionally ``labels``, (N,), whole numbers or names; optionally
-        ``test_images`` and ``test_labels``.
+        ``test_images`` and ``test_labels``. Or of a folder: of IDX files (``train-images-idx3-ubyte.gz`` ...), of the
+        binary version of CIFAR-10, CIFAR-100 or STL-10, also as their ``.tar.gz``, of SVHN's ``.mat``, or of PNG and
+        JPEG files in a folder for each class.
     seed : int, default 0
         Decides which tenth is held out where a file has no test part.
 
@@ -169,14 +168,19 @@ def load_both(data: str | Path, *, seed: int = 0) -> tuple[Dataset, Dataset]:
     (6000, 1000, 'T-shirt')
     """
     if not isinstance(data, str | Path):
-        raise DtypeError(f"data got {type(data).__name__}, expected {', '.join(NAMES)} or the path of an .npz file")
+        raise DtypeError(f"data got {type(data).__name__}, expected {_KNOWN}")
     seed = check_whole(seed, "seed", least=0)
     if str(data) in _SHIPPED:
         return _load_shipped(str(data))
+    if str(data) in PUBLISHED:
+        return _load_published(str(data), "train"), _load_published(str(data), "test")
     path = Path(data)
     if path.suffix != ".npz" and not path.exists():
-        raise DataError(f"data got {str(data)!r}, expected {', '.join(NAMES)} or the path of an .npz file")
-    return _load_file(path, seed)
+        raise DataError(f"data got {str(data)!r}, expected {_KNOWN}")
+    reader = formats.reader_of(path) if path.exists() else None
+    if reader is None and path.is_dir():
+        raise DataError(f"{path}: nothing in this folder is known, expected {_OWN}")
+    return _from_arrays(path, reader(path) if reader else read_arrays(path), seed)
 
 
 # --- what ships
@@ -197,11 +201,21 @@ def _load_shipped(name: str) -> tuple[Dataset, Dataset]:
     return part(""), part("test_")
 
 
-# --- one's own file
+# --- what others publish
 
 
-def _load_file(path: Path, seed: int) -> tuple[Dataset, Dataset]:
-    arrays = read_arrays(path)
+def _load_published(name: str, split: str) -> Dataset:
+    known = PUBLISHED[name]
+    arrays = known.read(fetch(name), (split,))
+    prefix = "" if split == "train" else "test_"
+    images = _as_images(Path(name), f"{prefix}images", arrays[f"{prefix}images"])
+    return Dataset(name, images, arrays[f"{prefix}labels"].astype(np.int64), known.classes, known.flip)
+
+
+# --- one's own files
+
+
+def _from_arrays(path: Path, arrays: dict[str, np.ndarray], seed: int) -> tuple[Dataset, Dataset]:
     if "images" not in arrays:
         known = ", ".join(arrays) or "none"
         raise DataError(f"{path}: no array named images (it has {known}); save it under that name")

@@ -8,12 +8,13 @@ Each writes its ``.npz`` into ``files`` beside this script and prints the checks
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from hypercon.data.formats import read_idx_folder
 
 FILES = Path(__file__).parent / "files"
 SEED = 0
@@ -39,18 +40,10 @@ def digits() -> None:
     _write("digits", images=images[train], labels=labels[train], test_images=images[test], test_labels=labels[test])
 
 
-def read_idx(folder: Path, name: str) -> np.ndarray:
-    """An array of unsigned bytes in IDX form (LeCun's: two zeros, type, number of axes, lengths, values)."""
-    plain, zipped = folder / f"{name}-ubyte", folder / f"{name}-ubyte.gz"
-    data = gzip.decompress(zipped.read_bytes()) if zipped.exists() else plain.read_bytes()
-    axes = data[3]
-    shape = np.frombuffer(data, dtype=">u4", count=axes, offset=4)
-    return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
-
-
 def _balanced(folder: Path, part: str, per_class: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """So many random images of each class from one part, in random order, and their labels."""
-    images, labels = read_idx(folder, f"{part}-images-idx3"), read_idx(folder, f"{part}-labels-idx1")
+    arrays = read_idx_folder(folder)
+    images, labels = (arrays[("" if part == "train" else "test_") + kind] for kind in ("images", "labels"))
     chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:per_class] for c in np.unique(labels)])
     chosen = rng.permutation(chosen)
     return images[chosen], labels[chosen]

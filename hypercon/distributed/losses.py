@@ -29,9 +29,10 @@ import numpy as np
 from hypercon.autograd import astype, concatenate, primitive
 from hypercon.autograd.ops import raw
 from hypercon.backend import Array, check_one_device, device_of, read, to_device, to_host, xp
+from hypercon.distributed.beginning import check_ranks
 from hypercon.distributed.ranks import Ranks
 from hypercon.distributed.visits import Gathered, Ring
-from hypercon.errors import DtypeError, GraphError, InputError
+from hypercon.errors import GraphError, InputError
 from hypercon.losses.common import onto_sphere, plain, times, wants_gradient
 from hypercon.losses.tiles.blocks import ROWS, WIDTH, budget, settle, shift_for, smallest_sum
 from hypercon.temperature import check_temperature
@@ -98,7 +99,7 @@ def _find(
 
     across, down = _sums(visits, u, exponentials, symmetric=symmetric)
     lost = any(read((s < smallest_sum(u.dtype)).any()) for s in (across, down) if s is not None)
-    if any(read(flag) for flag in ranks.gather(np.array([float(lost)]), [1] * ranks.size)):
+    if ranks.any(lost):
         # so low a temperature that a row vanishes beside the rest: each row is shifted by its own maximum
         if symmetric:
             there, back = (_find(ranks, *way, tau, known, gradient=gradient) for way in ((u, v), (v, u)))
@@ -325,7 +326,7 @@ def info_nce(
     >>> len(set(values)), abs(values[0] - hc.info_nce(z1, z2, temperature=0.2)) < 1e-12
     (1, True)
     """
-    u, v, tau = _checked(z1, z2, temperature, ranks, normalize)
+    ranks, (u, v, tau) = check_ranks(ranks), _checked(z1, z2, temperature, normalize)
     gradient, memory, symmetric = wants_gradient(u, v, tau), check_memory(memory), check_flag(symmetric, "symmetric")
     way = _check_way(way)
     return plain(_info_nce(u, v, tau, ranks=ranks, symmetric=symmetric, gradient=gradient, memory=memory, way=way))
@@ -357,15 +358,13 @@ def nt_xent(
     >>> abs(hc.distributed.run_in_threads(3, on_a_rank)[2] - hc.nt_xent(z1, z2, temperature=0.2)) < 1e-12
     True
     """
-    u, v, tau = _checked(z1, z2, temperature, ranks, normalize)
+    ranks, (u, v, tau) = check_ranks(ranks), _checked(z1, z2, temperature, normalize)
     z, memory = concatenate([u, v]), check_memory(memory)
     gradient = wants_gradient(z, tau)
     return plain(_nt_xent(z, tau, ranks=ranks, gradient=gradient, memory=memory, way=_check_way(way)))
 
 
-def _checked(z1: Any, z2: Any, temperature: Any, ranks: Any, on_sphere: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(ranks, Ranks):
-        raise DtypeError(f"ranks got {type(ranks).__name__}, expected hypercon.distributed.ranks_of_this_job()")
+def _checked(z1: Any, z2: Any, temperature: Any, on_sphere: Any) -> tuple[Any, Any, Any]:
     on_sphere = check_flag(on_sphere, "normalize")
     z1, z2 = (check_embeddings(z, name, directions=on_sphere, least=1) for z, name in ((z1, "z1"), (z2, "z2")))
     if z1.shape != z2.shape:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+
 from hypercon.backend import Array, xp
 
 
@@ -71,6 +73,10 @@ class Ranks:
         flat = array.reshape(-1)
         rows = even(flat.size, self.size)
         return xp(array).concatenate(self.gather(self.sum_parts(flat, rows), rows)).reshape(array.shape)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so on some rank: what all then do alike."""
+        return any(bool(told[0]) for told in self.gather(np.array([float(flag)]), [1] * self.size))
 
     def parts(self, array: Array, rows: Sequence[int]) -> list[Array]:
         """The array in parts of so many rows, as views."""

@@ -48,7 +48,7 @@ class Cost(NamedTuple):
     bytes: float  # that leave it
     operations: float  # multiplications and additions of products of matrices; exponentials are `pairs`
     pairs: float  # similarities that it makes, each with its exponential
-    held: float  # bytes beside its own embeddings and gradients, tiles apart
+    held: float  # bytes of others' embeddings and of what is collected for them, at most
 
 
 def cost_of_loss(

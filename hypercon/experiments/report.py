@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hypercon.distributed import executor
 from hypercon.experiments import dilemma, folder
 from hypercon.experiments.claims import HOLDS, UNDECIDED
 from hypercon.experiments.settings import Settings
@@ -58,7 +60,9 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join([title, "", *lines, "", *claims])
 
 
-def repeat(settings: Settings, out: str | Path, count: int, *, overwrite: bool = False, **options: Any) -> str:
+def repeat(
+    settings: Settings, out: str | Path, count: int, *, overwrite: bool = False, jobs: int = 1, **options: Any
+) -> str:
     """Run the experiment for several seeds and tabulate them; the table is also written as ``seeds.md``.
 
     Parameters
@@ -71,6 +75,9 @@ def repeat(settings: Settings, out: str | Path, count: int, *, overwrite: bool =
         How many seeds.
     overwrite : bool, default False
         As for `dilemma.run`, for the folder of each seed.
+    jobs : int, default 1
+        Seeds at a time, each in a process with one thread: `hypercon.distributed.executor`, which on a cluster takes
+        the processes that ``mpiexec`` has started. No bars are shown then.
     **options
         Of `dilemma.run`.
 
@@ -91,12 +98,16 @@ def repeat(settings: Settings, out: str | Path, count: int, *, overwrite: bool =
     others = [] if overwrite else [int(path.name[5:]) for path in out.glob("seed-*") if path.name[5:].isdecimal()]
     for seed in sorted({*seeds, *others}):
         dilemma.check(replace(settings, seed=seed), out / f"seed-{seed}", overwrite=overwrite)
+    each = [replace(settings, seed=seed) for seed in seeds]
+    folders = [out / f"seed-{seed}" for seed in seeds]
     everything = []
-    for seed in seeds:
-        options.get("say", print)(f"seed {seed}")
-        everything.append(
-            dilemma.run(replace(settings, seed=seed), out / f"seed-{seed}", overwrite=overwrite, **options)
-        )
+    if check_whole(jobs, "jobs", least=1) > 1:
+        with executor(min(jobs, count)) as pool:
+            everything = list(pool.map(partial(dilemma.run, overwrite=overwrite), each, folders))
+    else:
+        for own, place in zip(each, folders, strict=True):
+            options.get("say", print)(f"seed {own.seed}")
+            everything.append(dilemma.run(own, place, overwrite=overwrite, **options))
     text = seeds_table(everything)
     with atomic(out / "seeds.md") as stream:
         stream.write(text.encode() + b"\n")

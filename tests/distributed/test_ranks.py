@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercon as hc
-from hypercon.distributed import check_alike, executor, mpi, ranks_of_this_job, run_in_threads, share, sum_gradients
+from hypercon.distributed import (
+    check_alike,
+    executor,
+    losses,
+    mpi,
+    ranks_of_this_job,
+    run_in_threads,
+    share,
+    sum_gradients,
+)
 from hypercon.distributed.traffic import CountingRanks, bytes_of_statistics, bytes_of_sum, cost_of_loss
 from hypercon.errors import InputError, RankError, TrainingError
 
@@ -31,6 +40,11 @@ def test_gatherings_and_sums(size, rows, seed):
         np.testing.assert_allclose(part, total[start : start + rows[rank]], atol=1e-14)
         np.testing.assert_allclose(everything, total, atol=1e-14)
         np.testing.assert_array_equal(everything, results[0][2], err_msg="the same bits on all ranks")
+
+
+def test_what_is_so_on_one_rank_is_known_to_all():
+    assert run_in_threads(3, lambda ranks: ranks.any(ranks.rank == 1)) == [True] * 3
+    assert run_in_threads(3, lambda ranks: ranks.any(False)) == [False] * 3
 
 
 @given(count=st.integers(1, 40), size=st.integers(1, 6))
@@ -118,12 +132,41 @@ def test_the_bytes_of_a_loss_are_those_of_the_formula(size, way, loss):
         else:
             both = loss == "both ways"
             hc.distributed.info_nce(*mine, temperature=0.2, ranks=ranks, symmetric=both, way=way)
-        return ranks.bytes
+        return ranks.bytes, ranks.messages
 
     cost = cost_of_loss(count, dim, size, way=way, symmetric=loss == "both ways", stacked=loss == "nt_xent")
-    counted = run_in_threads(size, on_a_rank)
+    counted, messages = zip(*run_in_threads(size, on_a_rank), strict=True)
+    if loss != "both ways":
+        large = 2 * (size - 1) if way == "gather" else 3 * size - 2 if size > 1 else 0
+        assert set(messages) == {large + 4 * (size - 1)}
     assert sum(counted) / size == pytest.approx(cost.bytes)
     assert max(counted) - min(counted) <= 16, "the one sum of a number cannot be shared"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("loss", ["info_nce", "both ways", "nt_xent"])
+def test_the_similarities_that_a_rank_makes_are_those_of_the_formula(size, loss, monkeypatch):
+    count, dim, made = 24, 5, []
+    logits = losses._logits
+
+    def counting(*args, **settings):
+        tile = logits(*args, **settings)
+        made.append(tile.size)
+        return tile
+
+    monkeypatch.setattr(losses, "_logits", counting)
+    z = np.random.default_rng(0).standard_normal((2, count, dim))
+
+    def on_a_rank(ranks):
+        mine = [hc.tensor(view[share(count, ranks)], requires_grad=True) for view in z]
+        if loss == "nt_xent":
+            return hc.distributed.nt_xent(*mine, temperature=0.2, ranks=ranks)
+        return hc.distributed.info_nce(*mine, temperature=0.2, ranks=ranks, symmetric=loss == "both ways")
+
+    run_in_threads(size, on_a_rank)
+    cost = cost_of_loss(count, dim, size, way="gather", symmetric=loss == "both ways", stacked=loss == "nt_xent")
+    assert sum(made) == cost.pairs * size
+    assert cost.operations == cost.pairs * 4 * dim, "each twice made, and once used for the anchor and once for the key"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import hypercon as hc
+from hypercon import threads
 from hypercon.errors import DataError, DtypeError, HyperconError, InputError
 from hypercon.experiments import dilemma, measuring, report
 from hypercon.nn import load_encoder, mlp, save_encoder
@@ -224,6 +225,19 @@ def test_seeds_are_refused_before_the_first_is_trained(left, no_training):
     with pytest.raises(InputError, match="epochs 1 there, 3 now"):  # its table would take the place of theirs
         report.repeat(replace(SMALL, seed=5, epochs=3), left, 2)
     assert sorted(path.name for path in left.iterdir()) == ["seed-0"]
+
+
+def test_seeds_side_by_side_are_those_one_after_the_other(tmp_path):
+    threads.set_threads(1)  # as each process has: another number adds in another order
+    try:
+        settings = replace(SMALL, temperatures=(0.5,))
+        table = report.repeat(settings, tmp_path / "one", 2, say=lambda line: None)
+        assert report.repeat(settings, tmp_path / "two", 2, jobs=2) == table
+    finally:
+        threads.set_threads(None)
+    for seed in ("seed-0", "seed-1"):
+        one, two = (load_encoder(tmp_path / run / seed / "encoder-tau-0.5.npz")[0].state() for run in ("one", "two"))
+        assert all((one[path] == two[path]).all() for path in one)
 
 
 def test_a_damaged_checkpoint_is_trained_anew(tmp_path):
