@@ -34,5 +34,9 @@ class DataError(InputError):
     """A data set that cannot be found, read or used."""
 
 
+class StorageError(HyperconError, OSError):
+    """A file that cannot be written, such as on a full disk. What stood under its name is unharmed."""
+
+
 class TrainingError(HyperconError, ArithmeticError):
     """Training that cannot go on, such as a loss that is no longer finite."""

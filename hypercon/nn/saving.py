@@ -10,7 +10,7 @@ import numpy as np
 
 from hypercon.errors import DataError, DtypeError, HyperconError, InputError
 from hypercon.files import atomic, read_arrays
-from hypercon.nn.encoders import Encoder, build
+from hypercon.nn.encoders import Encoder, build, count_weights
 
 SCHEMA = 1
 
@@ -95,12 +95,21 @@ def load_encoder(path: str | Path) -> tuple[Encoder, dict[str, Any]]:
             raise DataError(
                 f"{path}: schema {header['schema']}, expected {SCHEMA}: written by another version of hypercon"
             )
+        _check_claim(header["recipe"], arrays)
         encoder = build(header["recipe"], rng=np.random.default_rng(0))
         encoder.load_state(arrays)
         notes = header["notes"]
     except DataError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, HyperconError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DataError(f"{path}: not an encoder saved by hypercon ({error})") from None
     encoder.eval()
     return encoder, notes
+
+
+def _check_claim(recipe: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse a recipe for more weights than the file holds before any are made."""
+    claimed = count_weights(recipe) if isinstance(recipe, dict) else 0  # what else it may be, `build` refuses
+    held = sum(array.size for array in arrays.values())
+    if claimed > held:
+        raise InputError(f"its recipe is of {claimed:,} weights or more, and it holds {held:,}")
