@@ -34,6 +34,10 @@ class DataError(InputError):
     """A data set that cannot be found, read or used."""
 
 
+class CheckpointError(InputError):
+    """A checkpoint that this training cannot go on from."""
+
+
 class StorageError(HyperconError, OSError):
     """A file that cannot be written, such as on a full disk. What stood under its name is unharmed."""
 

@@ -62,8 +62,10 @@ class Temperature:
                 mine.data[...] = to_device(value.astype(mine.dtype), mine.device)
             elif is_array(mine):
                 mine[...] = to_device(value.astype(mine.dtype), device_of(mine))
+            elif isinstance(mine, bool | int | float):
+                setattr(self, name, type(mine)(value.item()))
             else:
-                setattr(self, name, value.item())
+                raise InputError(f"load_state: {name!r} is neither a number nor a tensor of {type(self).__name__}")
 
 
 class LearnedTemperature(Temperature):

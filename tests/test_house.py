@@ -15,7 +15,7 @@ PACKAGE = Path(hypercon.__file__).parent
 # from the ground up; what stands on one line is one floor and may import within itself
 FLOORS = [
     {"errors", "version"},
-    {"backend", "threads", "files", "palette"},
+    {"backend", "threads", "files", "locks", "palette"},
     {"configuration"},
     {"autograd"},
     {"validation"},

@@ -18,9 +18,11 @@ from hypercon.testing import cupy_signatures
 
 PACKAGE = Path(hypercon.__file__).parent
 TABLE = cupy_signatures.load()
-ON_DEVICES = ["autograd", "losses", "metrics", "nn", "optim.py", "training.py", "validation.py"]
+ON_DEVICES = ["autograd", "losses", "metrics", "nn", "optim.py", "training", "validation.py"]
 # these compute on the host alone, whatever device their inputs come from
-ON_THE_HOST = {"autograd/drawing.py", "metrics/probes.py"}
+ON_THE_HOST = {"autograd/drawing.py", "metrics/probes.py"} | {
+    f"training/{name}.py" for name in ("checkpoint", "describing", "state")
+}
 SOURCES = sorted(
     path
     for room in ON_DEVICES

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +13,18 @@ import numpy as np
 from hypercon import losses
 from hypercon.autograd import Tensor, tensor
 from hypercon.backend import read, xp
-from hypercon.data.batching import batches, check_batch_size
+from hypercon.data.batching import check_batch_size
 from hypercon.errors import DtypeError, InputError, TrainingError
 from hypercon.nn import Module
-from hypercon.nn.encoders import check_images_for
 from hypercon.optim import Optimizer
-from hypercon.temperature import Temperature, check_temperature
+from hypercon.temperature import Temperature
 from hypercon.threads import one_blas_thread
+from hypercon.training.checking import check_all_take_part, check_folder, check_training, objective_of
+from hypercon.training.describing import settings_of
+from hypercon.training.history import History
+from hypercon.training.keeping import Keeper, check_seconds
+from hypercon.training.state import Training
+from hypercon.training.stopping import Stop, after_the_step
 from hypercon.validation import check_generator, check_whole
 
 # Up to so many numbers in the largest layer, BLAS works with one thread: a second one gains less on such products than
@@ -32,49 +36,6 @@ class TwoViews(Protocol):
     """What `fit` asks of an augmentation."""
 
     def two_views(self, images: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-@dataclass(repr=False)
-class History:
-    """What happened during training.
-
-    Attributes
-    ----------
-    losses : list of float
-        Of every step.
-    batch_size : int
-    seconds : float
-        Of the loop, augmentation included.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    batch_size: int = 0
-    seconds: float = 0.0
-
-    @property
-    def steps(self) -> int:
-        """How many steps were made."""
-        return len(self.losses)
-
-    @property
-    def images_per_second(self) -> float:
-        """Images (not views) that went through a step each second."""
-        return self.steps * self.batch_size / self.seconds if self.seconds else 0.0
-
-    def __repr__(self) -> str:
-        if not self.losses:
-            return "History(no steps)"
-        return (
-            f"History({self.steps} steps of {self.batch_size} images in {self.seconds:.1f} s, "
-            f"loss {self.losses[0]:.3f} to {self.final_loss():.3f})"
-        )
-
-    def final_loss(self, steps: int = 20) -> float:
-        """The mean loss of the last steps."""
-        steps = check_whole(steps, "steps", least=1)
-        if not self.losses:
-            raise InputError("the history holds no steps, and so no loss")
-        return float(np.mean(self.losses[-steps:]))
 
 
 def fit(
@@ -89,6 +50,10 @@ def fit(
     augment: TwoViews,
     rng: np.random.Generator,
     progress: bool | str = False,
+    on_epoch: Callable[[History], dict[str, Any] | None] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
 ) -> History:
     """Train an encoder in place.
 
@@ -116,6 +81,19 @@ def fit(
         Of the order and the views. The same generator and the same encoder give the same weights, bit for bit.
     progress : bool or str, default False
         Show a bar, with this text before it. With a named loss it shows where the loss lies between floor and chance.
+    on_epoch : callable, optional
+        Called with the history after every epoch; what it returns, a dictionary of what JSON can hold, is added to the
+        epoch's record in ``history.epochs``. It may look at the encoder, for example by ``encoder.embed(images)``.
+    checkpoint : path-like, optional
+        A folder for checkpoints: one whenever ``checkpoint_every`` seconds have gone by, one at the end, and one after
+        the step that an interrupt (Ctrl-C) comes in. Each is written whole or not at all; the last two are kept. One
+        training at a time may have the folder.
+    resume : bool, default False
+        Go on from the newest checkpoint there, or start where there is none. Encoder, optimiser, temperature and
+        generator are to be made as they were for the first start; what they hold is then replaced. What comes out has
+        the bits of a training without a stop. ``epochs`` may be more than before.
+    checkpoint_every : float, default 60
+        Seconds between checkpoints; 0 makes one after every step.
 
     Returns
     -------
@@ -130,6 +108,10 @@ def fit(
     TrainingError
         The embeddings or the loss are no longer finite, or the loss can no longer take the embeddings; the weights are
         those of the step before.
+    CheckpointError
+        The folder holds a training with other arguments, one of another version, or checkpoints that cannot be read.
+    StorageError
+        A checkpoint cannot be written, as on a full disk. Those before are unharmed.
 
     Examples
     --------
@@ -144,29 +126,81 @@ def fit(
     >>> history.steps
     5
     """
-    objective = _objective(loss, temperature)
-    images = _checked(encoder, images, optimizer, augment)
+    objective = objective_of(loss, temperature)
+    images = check_training(encoder, images, optimizer, augment)
     epochs, rng = check_whole(epochs, "epochs", least=1), check_generator(rng)
-    batch_size = check_batch_size(batch_size, len(images))
+    batch_size, seconds = check_batch_size(batch_size, len(images)), check_seconds(checkpoint_every)
+    folder = check_folder(checkpoint, resume, on_epoch)
     history = History(batch_size=batch_size)
-    total = epochs * (len(images) // batch_size)
-    encoder.train()
-    for parameter in optimizer.parameters:
-        parameter.grad = None  # what an earlier backward() left is not of this training
-    note = _bounds_note(loss, batch_size, temperature)
-    with _bar(total, progress) as bar, _threads_for(encoder):
-        start = time.perf_counter()
-        for _ in range(epochs):
-            for chosen in batches(len(images), batch_size, rng=rng):
+    training = Training(encoder, optimizer, temperature, loss, rng, history)
+    steps = len(images) // batch_size  # of an epoch
+    with ExitStack() as held:
+        keeper, stop = None, Stop()
+        if folder is not None:
+            keeper = held.enter_context(Keeper(folder, seconds))
+            training.describe(settings_of(encoder, images, loss, temperature, optimizer, batch_size, augment))
+            _take_up(training, keeper, resume, epochs * steps)
+            stop = held.enter_context(after_the_step())
+        bar = held.enter_context(_bar(epochs * steps, history.steps, progress))
+        held.enter_context(_threads_for(encoder))
+        encoder.train()
+        for parameter in optimizer.parameters:
+            parameter.grad = None  # what an earlier backward() left is not of this training
+        note = _bounds_note(loss, batch_size, temperature)
+        start = time.perf_counter() - history.seconds
+        while history.steps < epochs * steps:
+            for chosen in training.batches(len(images), batch_size):
+                rate = optimizer.rate_at(optimizer.steps)
                 history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
+                history.rates.append(rate)
                 history.seconds = time.perf_counter() - start
-                bar.update(1)
-                bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
                 if isinstance(temperature, Temperature):
                     temperature.step()
                     note = _bounds_note(loss, batch_size, temperature)
+                bar.update(1)
+                speed = f"{history.images_per_second:,.0f} images/s"
+                bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}, {speed}", refresh=False)
+                if history.steps % steps == 0:
+                    _end_epoch(history, steps, temperature, on_epoch)
+                if keeper and (keeper.due() or stop.asked or history.steps == epochs * steps):
+                    keeper.save(training.checkpoint())
+                if stop.asked:
+                    raise KeyboardInterrupt
     encoder.eval()
     return history
+
+
+def _take_up(training: Training, keeper: Keeper, resume: bool, steps: int) -> None:
+    """Go on from the newest checkpoint; refuse to lay new ones over those of a training that nobody asked to go on."""
+    found = keeper.newest()
+    if found is None:
+        return
+    path, checkpoint = found
+    if not resume:
+        raise InputError(
+            f"checkpoint got {str(path.parent)!r}, which holds a training of {checkpoint.step} steps: go on from there "
+            f"with resume=True, or choose another folder"
+        )
+    training.take_up(path, checkpoint, steps)
+
+
+def _end_epoch(
+    history: History,
+    steps: int,
+    temperature: float | Temperature | None,
+    on_epoch: Callable[[History], dict[str, Any] | None] | None,
+) -> None:
+    record: dict[str, Any] = {
+        "epoch": history.steps // steps,
+        "step": history.steps,
+        "loss": float(np.mean(history.losses[-steps:])),
+        "rate": history.rates[-1],
+    }
+    if temperature is not None:
+        record["temperature"] = temperature.value if isinstance(temperature, Temperature) else float(temperature)
+    history.epochs.append(record | {"seconds": history.seconds})
+    if on_epoch is not None:
+        history.epochs[-1] |= on_epoch(history) or {}
 
 
 def _step(
@@ -196,7 +230,7 @@ def _step(
     _check_finite("the loss is", value, number)
     value.backward()
     if number == 0:
-        _check_all_take_part(encoder, optimizer)
+        check_all_take_part(encoder, optimizer)
     optimizer.step()
     return float(value)
 
@@ -213,54 +247,6 @@ def _two_views(augment: TwoViews, images: np.ndarray, rng: np.random.Generator) 
     return one, other
 
 
-# --- before the first step
-
-
-def _checked(encoder: Any, images: Any, optimizer: Any, augment: Any) -> np.ndarray:
-    """The images, once it is sure that encoder, optimiser and augmentation can do something with them."""
-    if not isinstance(encoder, Module):
-        raise DtypeError(f"encoder got {type(encoder).__name__}, expected one such as hypercon.nn.mlp(...)")
-    if not callable(getattr(augment, "two_views", None)) or isinstance(augment, type):
-        raise DtypeError(
-            f"augment got {_called(augment)}, expected an object with two_views(images, rng=rng), such as "
-            f"hypercon.data.mild(), or hypercon.data.Augmentation() for views that are the image itself"
-        )
-    if not isinstance(optimizer, Optimizer):
-        raise DtypeError(
-            f"optimizer got {_called(optimizer)}, expected one such as hypercon.optim.Adam(encoder.parameters(), 1e-3)"
-        )
-    held = {id(parameter) for parameter in optimizer.parameters}
-    trained = [(path, parameter) for path, parameter in encoder.named_parameters() if parameter.requires_grad]
-    missing = [path for path, parameter in trained if id(parameter) not in held]
-    if len(missing) == len(trained):
-        raise InputError(
-            "optimizer holds none of the encoder's parameters, so it would train another: "
-            "make it from this encoder's, encoder.parameters()"
-        )
-    if missing:
-        raise InputError(
-            f"optimizer lacks {len(missing)} of the encoder's {len(trained)} parameters, {missing[0]} first: make it "
-            f"from encoder.parameters(), and set requires_grad = False on those that are to stay as they are"
-        )
-    optimizer.check_devices()
-    return check_images_for(encoder, images)
-
-
-def _check_all_take_part(encoder: Module, optimizer: Optimizer) -> None:
-    """Refuse an optimiser that also holds what this training does not reach, such as another encoder's parameters."""
-    own = {id(parameter) for parameter in encoder.parameters()}
-    idle = [p for p in optimizer.parameters if p.requires_grad and p.grad is None and id(p) not in own]
-    if idle:
-        raise InputError(
-            f"optimizer holds {len(idle)} parameter(s) that are not the encoder's and that the loss does not depend "
-            f"on, the first of shape {idle[0].shape}: make it from this encoder's parameters"
-        )
-
-
-def _called(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
 def _threads_for(encoder: Module) -> AbstractContextManager[None]:
     largest = max(int(np.prod(parameter.shape)) for parameter in encoder.parameters())
     return one_blas_thread() if largest <= SMALL_LAYER else nullcontext()
@@ -271,22 +257,6 @@ def _check_finite(what: str, value: Any, number: int) -> None:
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 
-def _objective(
-    loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None
-) -> Callable[[Any, Any], Any]:
-    if callable(loss):
-        if temperature is not None:
-            raise InputError(
-                "temperature is for a loss given by name; a callable carries its own: use functools.partial"
-            )
-        return loss
-    losses.infonce.check_loss_name(loss)
-    if temperature is None:
-        raise InputError(f'loss "{loss}" needs a temperature, for example temperature=0.2')
-    check_temperature(temperature)
-    return partial(getattr(losses, loss), temperature=temperature)
-
-
 def _bounds_note(loss: Any, batch_size: int, temperature: float | Temperature | None) -> str:
     if not isinstance(loss, str) or temperature is None:
         return ""
@@ -295,7 +265,8 @@ def _bounds_note(loss: Any, batch_size: int, temperature: float | Temperature | 
     return note + (f", temperature {tau:.3f}" if isinstance(temperature, Temperature) else "")
 
 
-def _bar(total: int, progress: bool | str) -> Any:
+def _bar(total: int, made: int, progress: bool | str) -> Any:
     from tqdm import tqdm  # imported when training starts: it would slow the library's own import
 
-    return tqdm(total=total, desc=progress if isinstance(progress, str) else None, disable=not progress, unit="step")
+    words = progress if isinstance(progress, str) else None
+    return tqdm(total=total, initial=made, desc=words, disable=not progress, unit="step")
