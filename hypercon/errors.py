@@ -38,6 +38,10 @@ class CheckpointError(InputError):
     """A checkpoint that this training cannot go on from."""
 
 
+class RunError(InputError):
+    """The folder of a run that holds none, or one that cannot be read."""
+
+
 class StorageError(HyperconError, OSError):
     """A file that cannot be written, such as on a full disk. What stood under its name is unharmed."""
 

@@ -25,7 +25,7 @@ FLOORS = [
     {"explain", "optim", "data"},
     {"training"},
     {"plotting"},
-    {"testing", "experiments"},
+    {"testing", "experiments", "runs"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -86,7 +86,7 @@ def fit(
         epoch's record in ``history.epochs``. It may look at the encoder, for example by ``encoder.embed(images)``.
     checkpoint : path-like, optional
         A folder for checkpoints: one whenever ``checkpoint_every`` seconds have gone by, one at the end, and one after
-        the step that an interrupt (Ctrl-C) comes in. Each is written whole or not at all; the last two are kept. One
+        the step in which Ctrl-C or SIGTERM comes. Each is written whole or not at all; the last two are kept. One
         training at a time may have the folder.
     resume : bool, default False
         Go on from the newest checkpoint there, or start where there is none. Encoder, optimiser, temperature and
@@ -165,7 +165,7 @@ def fit(
                 if keeper and (keeper.due() or stop.asked or history.steps == epochs * steps):
                     keeper.save(training.checkpoint())
                 if stop.asked:
-                    raise KeyboardInterrupt
+                    stop.leave()
     encoder.eval()
     return history
 
