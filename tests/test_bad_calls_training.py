@@ -67,6 +67,10 @@ class Fresh:
             "batch_size": 4,
             "augment": hc.data.mild(),
             "rng": self.rng,
+            "on_epoch": None,
+            "checkpoint": None,
+            "resume": False,
+            "checkpoint_every": 60.0,
         }
 
 
@@ -111,6 +115,8 @@ CALLS = {
         {"recipe": f.encoder.recipe},
     ),
     "load_encoder": lambda f: (nn.load_encoder, {"path": "missing.npz"}),
+    "save_weights": lambda f: (nn.save_weights, {"path": "weights.npz", "module": f.encoder}),
+    "load_weights": lambda f: (nn.load_weights, {"path": "missing.npz", "module": f.encoder}),
     "SGD": lambda f: (optim.SGD, {"parameters": f.parameters, "rate": 0.1, "momentum": 0.9}),
     "Adam": lambda f: (
         optim.Adam,
@@ -140,7 +146,7 @@ FREE = {("Dataset", "name"), ("Dataset", "classes")}  # said to be anything that
 def test_the_call_that_makes_sense_is_accepted(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     function, arguments = CALLS[name](Fresh())
-    if name == "load_encoder":
+    if name in ("load_encoder", "load_weights"):
         nn.save_encoder("missing.npz", Fresh().encoder)
     function(**arguments)
 

@@ -199,8 +199,12 @@ def _end_epoch(
     if temperature is not None:
         record["temperature"] = temperature.value if isinstance(temperature, Temperature) else float(temperature)
     history.epochs.append(record | {"seconds": history.seconds})
-    if on_epoch is not None:
-        history.epochs[-1] |= on_epoch(history) or {}
+    found = on_epoch(history) if on_epoch else None
+    if found is not None and not isinstance(found, dict):
+        raise DtypeError(f"on_epoch gave {type(found).__name__}, expected a dictionary of what was measured, or None")
+    if taken := (found or {}).keys() & history.epochs[-1].keys():
+        raise InputError(f"on_epoch gave {sorted(taken)[0]!r}, which every record has already: choose another name")
+    history.epochs[-1] |= found or {}
 
 
 def _step(

@@ -581,6 +581,18 @@ def test_what_is_measured_after_an_epoch_stands_in_its_record_and_in_the_checkpo
     assert newest_checkpoint(folder).history.epochs == history.epochs
 
 
+@pytest.mark.parametrize(
+    ("found", "error", "message"),
+    [
+        ([1], DtypeError, "on_epoch gave list, expected a dictionary"),
+        ({"loss": 0.0}, InputError, "on_epoch gave 'loss', which every record has already"),
+    ],
+)
+def test_what_is_no_measurement_is_refused(found, error, message, folder):
+    with pytest.raises(error, match=message):
+        train(folder, on_epoch=lambda history: found)
+
+
 def test_what_json_cannot_hold_is_refused_when_it_is_kept(folder):
     with pytest.raises(DtypeError, match="on_epoch gave what JSON cannot hold"):
         train(folder, on_epoch=lambda history: {"z": np.zeros(3)})
