@@ -18,7 +18,7 @@ import numpy as np
 
 from hypercon.errors import DataError, HyperconError, InputError, StorageError
 
-_UNPACKED_ANYWAY, _MOST_TIMES = 2**28, 100  # how many bytes an archive may unpack to, and how many times its own size
+_UNPACKED_ANYWAY, _MOST_TIMES = 2**26, 100  # how many bytes an archive may unpack to, and how many times its own size
 _PART = 2**20  # bytes that are read at a time
 
 
@@ -73,7 +73,7 @@ def read_arrays(path: str | Path, remedy: str = "save one with np.savez") -> dic
     """The arrays of an ``.npz`` file by name; a `DataError` that says why where there are none to be had.
 
     Nothing is unpickled, and nothing is allocated for what the file only claims to hold: an array must be as long as
-    its shape says, and an archive may unpack to 100 times its size at most, or to 256 MiB.
+    its shape says, and an archive may unpack to 100 times its size at most, or to 64 MiB.
     """
     import tokenize
     import zipfile

@@ -10,6 +10,7 @@ from typing import Any
 from hypercon.errors import CheckpointError, DataError, DtypeError, InputError
 from hypercon.locks import locked
 from hypercon.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hypercon.validation import check_number
 
 KEPT = 2
 _FILES = "checkpoint-*.npz"
@@ -112,8 +113,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def check_seconds(seconds: Any) -> float:
     """0 or more."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise DtypeError(f"checkpoint_every got {type(seconds).__name__}, expected seconds, such as 60")
-    if not 0 <= seconds < float("inf"):
+    seconds = float(check_number(seconds, "checkpoint_every"))
+    if seconds < 0:
         raise InputError(f"checkpoint_every got {seconds:g}, expected seconds from 0 on, such as 60")
-    return float(seconds)
+    return seconds

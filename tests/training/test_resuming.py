@@ -435,7 +435,7 @@ def test_another_version_of_numpy_is_told_of_and_gone_on_with(folder, monkeypatc
         ({"checkpoint": ""}, DtypeError, "checkpoint got '', expected"),
         ({"resume": 1}, DtypeError, "resume got int, expected True or False"),
         ({"checkpoint_every": -1}, InputError, "checkpoint_every got -1, expected seconds from 0 on"),
-        ({"checkpoint_every": "1"}, DtypeError, "checkpoint_every got str"),
+        ({"checkpoint_every": "1"}, DtypeError, "checkpoint_every got '1', expected a number"),
         ({"checkpoint_every": float("nan")}, InputError, "checkpoint_every got nan"),
         ({"on_epoch": 3}, DtypeError, "on_epoch got int, expected a function"),
     ],
