@@ -110,6 +110,7 @@ def _unpacked(stream: IO[bytes]) -> dict[str, np.ndarray]:
     size = os.fstat(stream.fileno()).st_size
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
+        _check_none_is_lost(stream, size, len(members))
         names = [member.filename for member in members]
         if repeated := [name for name in set(names) if names.count(name) > 1]:
             raise ValueError(f"it holds {repeated[0]} twice")
@@ -117,6 +118,17 @@ def _unpacked(stream: IO[bytes]) -> dict[str, np.ndarray]:
         if total > max(_UNPACKED_ANYWAY, _MOST_TIMES * size):
             raise ValueError(f"it would unpack from {size:,} bytes to {total:,}")
         return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+
+
+def _check_none_is_lost(stream: IO[bytes], size: int, found: int) -> None:
+    """Compare with the archive's own count, at its end: a damaged entry can hide the entries that follow it."""
+    stream.seek(max(0, size - 22))
+    end = stream.read()
+    if end[:4] != b"PK\x05\x06":
+        raise ValueError("it does not end as an archive does")
+    (count,) = struct.unpack_from("<H", end, 10)
+    if count != found:
+        raise ValueError(f"it counts {count} arrays, and {found} can be found")
 
 
 def _array(archive: Any, member: Any) -> np.ndarray:

@@ -168,6 +168,18 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
         read_arrays(path)
 
 
+def test_an_entry_that_hides_the_next_is_found_by_the_archives_own_count(tmp_path):
+    path = tmp_path / "hidden.npz"
+    array = hostile.member(hostile.claim("|u1", (1,)), b"x")
+    content = bytearray(archive({"images.npy": array, "labels.npy": array}))
+    entry = content.index(b"PK\x01\x02")
+    following = content.index(b"PK\x01\x02", entry + 1)
+    content[entry + 32 : entry + 34] = struct.pack("<H", content.index(b"PK\x05\x06") - following)  # a comment's length
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="it counts 2 arrays, and 1 can be found"):
+        read_arrays(path)
+
+
 def test_what_may_be_packed_well_is_not_taken_for_a_bomb(tmp_path):
     path = tmp_path / "black.npz"
     np.savez_compressed(path, images=np.zeros((2000, 32, 32), np.uint8))

@@ -51,9 +51,11 @@ def described(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [described(item) for item in value]
     if isinstance(value, Tensor | np.ndarray):
-        return f"{value.dtype} {list(value.shape)}"
+        fixed = value.size == 1 and not getattr(value, "requires_grad", False)
+        return float(value) if fixed else f"{value.dtype} {list(value.shape)}"
     if isinstance(value, partial):
-        return {"function": described(value.func), **{name: described(item) for name, item in value.keywords.items()}}
+        given = {str(i): item for i, item in enumerate(value.args)} | value.keywords
+        return {"function": described(value.func), **{name: described(item) for name, item in given.items()}}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     changing = value.state() if callable(getattr(value, "state", None)) else {}

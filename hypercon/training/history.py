@@ -21,7 +21,8 @@ class History:
         Of every step.
     batch_size : int
     seconds : float
-        Of the loop, augmentation included. Of a training that was resumed, that of all its parts.
+        Of all steps, augmentation included; of a training that was resumed, those of all its parts. What ``on_epoch``
+        takes, and the writing of checkpoints, is not among them.
     rates : list of float
         The learning rate of every step.
     epochs : list of dict

@@ -147,13 +147,12 @@ def fit(
         for parameter in optimizer.parameters:
             parameter.grad = None  # what an earlier backward() left is not of this training
         note = _bounds_note(loss, batch_size, temperature)
-        start = time.perf_counter() - history.seconds
         while history.steps < epochs * steps:
             for chosen in training.batches(len(images), batch_size):
-                rate = optimizer.rate_at(optimizer.steps)
+                start, rate = time.perf_counter(), optimizer.rate_at(optimizer.steps)
                 history.losses.append(_step(encoder, images[chosen], objective, optimizer, augment, rng, history.steps))
                 history.rates.append(rate)
-                history.seconds = time.perf_counter() - start
+                history.seconds += time.perf_counter() - start
                 if isinstance(temperature, Temperature):
                     temperature.step()
                     note = _bounds_note(loss, batch_size, temperature)

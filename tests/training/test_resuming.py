@@ -541,6 +541,56 @@ def test_a_disk_that_is_full_leaves_the_checkpoints_before(folder, monkeypatch):
     assert same_bits(weights(*train(folder)[:2]), weights(*train()[:2]))
 
 
+def train_at_the_shell(folder, *arguments, **options):
+    command = [sys.executable, "-m", "hypercon", "train", "--out", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+SMALL = ["--data", "digits", "--temperature", "0.2", "--widths", "64", "--epochs", "2", "--checkpoint-every", "0"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
+def test_a_file_that_the_system_refuses_to_write_is_one_line_at_the_shell_and_the_run_goes_on_later(tmp_path):
+    import resource
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    refused = train_at_the_shell(tmp_path / "run", *SMALL, preexec_fn=small_files)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("hypercon train: ")
+    assert "cannot be written (File too large), and what stood there is unharmed" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert names(tmp_path / "run" / "checkpoints") == []
+    assert train_at_the_shell(tmp_path / "run", "--resume").returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can make a small disk")
+def test_a_small_disk_that_fills_up_keeps_the_checkpoints_before(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no disk may be mounted here")
+    try:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(150_000))  # room for two checkpoints, and not for a third beside them
+        refused = train_at_the_shell(disk / "run", *SMALL)
+        assert refused.returncode == 2, refused.stderr
+        assert "cannot be written (No space left on device), and what stood there is unharmed" in refused.stderr
+        kept = [path for path in (disk / "run" / "checkpoints").iterdir() if path.suffix == ".npz"]
+        assert kept
+        for path in kept:
+            read_checkpoint(path)
+        filler.unlink()
+        assert train_at_the_shell(disk / "run", "--resume").returncode == 0
+        assert train_at_the_shell(tmp_path / "whole", *SMALL).returncode == 0
+        found, expected = (hc.nn.load_encoder(run / "encoder.npz")[0] for run in (disk / "run", tmp_path / "whole"))
+        assert same_bits(found.state(), expected.state())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_weights_that_are_no_longer_finite_are_never_written(folder):
     def last_step_overflows(history):
         if history.epochs[-1]["epoch"] == 2:
