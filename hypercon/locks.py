@@ -10,7 +10,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hypercon.errors import InputError
@@ -34,11 +34,13 @@ def locked(folder: Path, name: str = "folder") -> Iterator[None]:
             f"{name} got {str(folder)!r}, which {_holder(path)} is working in: wait until it ends, or choose another"
         )
     try:
-        os.truncate(handle, 0)
-        os.write(handle, json.dumps({"process": os.getpid(), "machine": platform.node()}).encode())
+        with suppress(OSError):  # a full disk: the lock holds without words
+            os.truncate(handle, 0)
+            os.write(handle, json.dumps({"process": os.getpid(), "machine": platform.node()}).encode())
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is still locked, so that nobody holds a file without a name for long
+        with suppress(OSError):  # on Windows an open file keeps its name
+            path.unlink()
         os.close(handle)
 
 

@@ -565,6 +565,7 @@ def test_a_file_that_the_system_refuses_to_write_is_one_line_at_the_shell_and_th
     assert train_at_the_shell(tmp_path / "run", "--resume").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can make a small disk")
 def test_a_small_disk_that_fills_up_keeps_the_checkpoints_before(tmp_path):
     disk = tmp_path / "disk"
