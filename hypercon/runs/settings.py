@@ -194,9 +194,7 @@ def temperature_of(settings: Settings) -> float | Temperature:
     raise InputError(f"temperature got {told!r:.60}, expected a number such as 0.2, learned:0.07, or cosine:0.1:1:500")
 
 
-def optimizer_of(
-    settings: Settings, encoder: Encoder, temperature: float | Temperature, steps: int
-) -> optim.Optimizer:
+def optimizer_of(settings: Settings, encoder: Encoder, temperature: float | Temperature, steps: int) -> optim.Optimizer:
     """The optimiser over the encoder, and over a temperature that is trained; ``steps`` are those of an epoch."""
     assert settings.rate is not None, "the settings are not decided"
     parameters = encoder.parameters()

@@ -97,8 +97,10 @@ def train(
     measure_every, seconds = check_whole(measure_every, "measure_every", least=1), check_seconds(checkpoint_every)
     started = read_settings(folder)
     if started is not None and not resume:
-        raise InputError(f"out got {str(folder)!r}, which holds a run: go on with it by --resume (in Python resume=True), or "
-            f"choose another")
+        raise InputError(
+            f"out got {str(folder)!r}, which holds a run: go on with it by --resume (in Python resume=True), or "
+            f"choose another"
+        )
     settings = _asked_for(given, started)
     train_data, test_data = load_both(settings.data, seed=settings.seed)
     settings = decide(settings, train_data)
@@ -191,15 +193,17 @@ def _asked_for(given: dict[str, Any], started: Settings | None) -> Settings:
 
 def _check_agree(settings: Settings, started: Settings, folder: Path) -> None:
     """Refuse to go on with other settings; more epochs are no others where the rate does not depend on their number."""
-    differing = [field.name for field in fields(Settings) if getattr(settings, field.name) != getattr(started, field.name)]
+    differing = [
+        field.name for field in fields(Settings) if getattr(settings, field.name) != getattr(started, field.name)
+    ]
     if settings.schedule == "constant" and settings.epochs > started.epochs:
         differing.remove("epochs")
     if not differing:
         return
     first, *others = (f"{name} got {_shown(settings, name)}, {_shown(started, name)} there" for name in differing)
     raise InputError(
-        f"{'; '.join([first, *others])}: {folder} holds a run with those settings; leave these out to go on with it, or "
-        f"choose another folder"
+        f"{'; '.join([first, *others])}: {folder} holds a run with those settings; leave these out to go on with it, "
+        f"or choose another folder"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is measured while a run trains, and what is noticed early: chance that is never left, dimensions that collapse."""
+"""What is measured while a run trains, and what is noticed early: chance that is not left, dimensions that collapse."""
 
 from __future__ import annotations
 

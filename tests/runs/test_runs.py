@@ -371,14 +371,15 @@ def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
 def test_a_run_before_its_first_epoch_cannot_be_drawn(finished, out, tmp_path):
     out.mkdir()
     (out / "config.json").write_bytes((finished / "config.json").read_bytes())
-    with pytest.raises(InputError, match="no epoch is finished in .*: nothing to draw yet"):
+    with pytest.raises(InputError, match=r"no epoch is finished in .*: nothing to draw yet"):
         compare([out], tmp_path / "none.png")
     with pytest.raises(InputError, match="17 folders, expected 1 to 16"):
         compare([out] * 17, tmp_path / "none.png")
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[]\n", b'{"epoch": 2}\n', b'{"epoch": 1, "step": "x"}\n', b"\xff\n", b'{"epoch": 1}\n', b"[" * 9999]
+    "content",
+    [b"{", b"[]\n", b'{"epoch": 2}\n', b'{"epoch": 1, "step": "x"}\n', b"\xff\n", b'{"epoch": 1}\n', b"[" * 9999],
 )
 def test_a_damaged_history_is_refused(content, finished, out):
     out.mkdir()

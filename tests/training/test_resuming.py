@@ -16,6 +16,8 @@ import hypercon as hc
 import hypercon.testing.strict
 from hypercon.errors import CheckpointError, DtypeError, InputError, StorageError, TrainingError
 from hypercon.training import newest_checkpoint, read_checkpoint
+from hypercon.training import state as training_state
+from hypercon.training.state import Training
 
 
 @pytest.fixture
@@ -69,6 +71,38 @@ def test_going_on_from_any_step_gives_the_bits_of_a_training_without_a_stop(step
     assert history.rates == expected.rates
     told = [{key: value for key, value in record.items() if key != "seconds"} for record in history.epochs]
     assert told == [{key: value for key, value in record.items() if key != "seconds"} for record in expected.epochs]
+
+
+def _steps_alone(self, state):
+    self.steps = int(state["steps"])
+
+
+FORGOTTEN = {
+    "weights": (hc.nn.Module, "load_state", lambda self, state: None),
+    "averages": (hc.optim.Optimizer, "load_state", _steps_alone),
+    "the optimiser's steps": (hc.optim.Optimizer, "rate_at", lambda self, step: 2e-3),
+    "parameters beside the encoder's": (
+        Training,
+        "_load",
+        lambda self, parts: self.encoder.load_state(parts["encoder"]),
+    ),
+    "the generator": (training_state, "_state_of", lambda rng, told: rng.bit_generator.state),
+    "the order of the epoch": (
+        Training,
+        "batches",
+        lambda self, count, size: hc.data.batches(count, size, rng=self.rng),
+    ),
+}
+
+
+@pytest.mark.parametrize("part", FORGOTTEN)
+def test_a_part_that_is_not_taken_up_is_noticed_by_these_tests(part, folder, monkeypatch):
+    run_until(8, folder)
+    monkeypatch.setattr(*FORGOTTEN[part])
+    monkeypatch.setattr(Training, "_refuse_another", lambda *arguments: None)
+    went_on = train(folder)
+    monkeypatch.undo()
+    assert not same_bits(weights(*went_on[:2]), weights(*train()[:2]))
 
 
 def test_checkpoints_change_nothing_of_a_training(folder):
