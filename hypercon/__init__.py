@@ -6,7 +6,7 @@ Start with `info_nce` and `explain`; `hypercon dilemma` at the command line is t
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hypercon import autograd, data, errors, losses, metrics, nn, optim
+from hypercon import autograd, data, errors, losses, metrics, nn, optim, training
 from hypercon.autograd import *  # noqa: F403 - the engine's functions are the library's vocabulary
 from hypercon.configuration import show_config
 from hypercon.explain import Explanation, explain, explain_similarities
@@ -42,6 +42,7 @@ __all__ = [
     "optim",
     "show_config",
     "testing",
+    "training",
 ]
 __all__ += autograd.__all__
 

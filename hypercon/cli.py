@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_course(commands)
     _add_grade(commands)
     _add_data(commands)
+    _add_train(commands)
+    _add_plot(commands)
     _add_bench(commands)
     _add_config(commands)
     return parser
@@ -554,6 +556,135 @@ def _data(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# --- hypercon train, hypercon plot
+
+_TRAIN = """\
+Train one encoder for as long as it takes, in a folder that holds all there is to know about the run.
+
+A bar shows the loss beside chance and floor, images a second and the time left. Held-out images are measured every
+few epochs, and what looks wrong is said early. Killed or interrupted at any moment, the run goes on with --resume to
+the same bits. The folder holds config.json, history.jsonl (a line for each epoch), checkpoints, and at the end
+encoder.npz and progress.png; TensorBoard's files too, where tensorboard is installed.
+"""
+
+_TRAIN_EXAMPLES = """\
+examples:
+  hypercon train --data digits --temperature 0.2 --out runs/digits
+  hypercon train --resume --out runs/digits                  go on after a stop
+  hypercon train --temperature learned:0.07 --epochs 100 --loss nt_xent --out runs/learned
+  hypercon train --temperature cosine:0.1:1:500 --data my-images.npz --out runs/cosine
+  hypercon plot runs/digits runs/learned                     compare runs in a picture
+"""
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "train",
+        _train,
+        "train an encoder for long, with checkpoints, measures and early warnings",
+        _TRAIN,
+        _TRAIN_EXAMPLES,
+    )
+    parser.add_argument(
+        "--temperature",
+        type=_number_or_word,
+        metavar="TAU",
+        help="a number; learned:0.07, trained from there; or cosine:LOWEST:HIGHEST:STEPS (required at the start)",
+    )
+    parser.add_argument(
+        "--data", metavar="NAME|FILE.npz", help="digits, fashion-mini, or your images (default: fashion-mini)"
+    )
+    parser.add_argument("--loss", help="info_nce or nt_xent (default: info_nce)")
+    parser.add_argument("--encoder", help="mlp or cnn (default: mlp below 16 pixels a side)")
+    parser.add_argument("--widths", nargs="+", type=_whole, metavar="N", help="of the layers (default: what suits)")
+    parser.add_argument("--strides", nargs="+", type=_whole, metavar="N", help="of a cnn's layers (default: 2 each)")
+    parser.add_argument("--dim", type=_whole, metavar="N", help="of the embedding (default: 64)")
+    parser.add_argument("--epochs", type=_whole, metavar="N", help="passes over the images (default: 20)")
+    parser.add_argument("--batch-size", type=_whole, metavar="N", help="instances in a batch (default: 256)")
+    parser.add_argument("--optimizer", help="adam or sgd (default: adam)")
+    parser.add_argument("--rate", type=_number, help="learning rate (default: 0.002 for adam, 0.1 for sgd)")
+    parser.add_argument("--schedule", help="of the rate, cosine or constant (default: cosine)")
+    parser.add_argument("--warmup", type=_whole, metavar="N", help="epochs over which the rate rises (default: 0)")
+    parser.add_argument("--momentum", type=_number, help="of sgd (default: 0.9)")
+    parser.add_argument("--weight-decay", type=_number, help="of adam (default: 0)")
+    parser.add_argument("--window", type=_number, metavar="SHARE", help="smallest window of a view (default: 0.9)")
+    parser.add_argument("--seed", type=_whole, help="of weights, batches and views (default: 0)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, or auto (default: cpu)")
+    parser.add_argument("--out", default="runs/train", metavar="DIR", help="the run's folder (default: runs/train)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, or start it")
+    parser.add_argument(
+        "--measure-every", type=_whole, default=5, metavar="N", help="epochs between two measurements (default: 5)"
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=_number,
+        default=60.0,
+        metavar="SECONDS",
+        help="between two checkpoints (default: 60)",
+    )
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    import warnings
+    from dataclasses import fields
+
+    from hypercon import runs
+
+    names = [field.name for field in fields(runs.Settings)]
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest, **options: _say_beside_bar(str(message))
+            run = runs.train(
+                arguments.out,
+                given,
+                resume=arguments.resume,
+                measure_every=arguments.measure_every,
+                checkpoint_every=arguments.checkpoint_every,
+                progress=True,
+                say=_say_beside_bar,
+            )
+    except (KeyboardInterrupt, SystemExit) as end:
+        from hypercon.training import newest_checkpoint
+
+        try:
+            step = newest_checkpoint(Path(arguments.out) / "checkpoints").step
+        except HyperconError:
+            _say("\ninterrupted before anything was kept")
+        else:
+            _say(f"\ninterrupted, and kept at step {step}; go on with: hypercon train --resume --out {arguments.out}")
+        if isinstance(end, SystemExit):
+            raise
+        return INTERRUPTED
+    print(runs.summary(run))
+    print(f"\nwritten to {arguments.out}: encoder.npz, progress.png, history.jsonl, config.json and checkpoints")
+    return 0
+
+
+_PLOT = """\
+Draw runs of hypercon train in one picture: the loss, and what was measured on held-out images.
+
+Runs that are still training may be among them. Each is named by its folder, and by the settings in which it differs.
+"""
+
+
+def _add_plot(commands: Any) -> None:
+    parser = _command(commands, "plot", _plot, "compare runs of hypercon train in one picture", _PLOT)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders that hypercon train wrote")
+    parser.add_argument("--out", default="runs.png", metavar="FILE", help="the picture (default: runs.png)")
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from hypercon import runs
+    from hypercon.runs.picture import compare
+
+    for run in compare(arguments.runs, arguments.out):
+        print(f"{run.folder}: {runs.summary(run)}")
+    print(f"\nwritten to {arguments.out}")
+    return 0
+
+
 # --- hypercon bench
 
 _BENCH = """\
@@ -665,6 +796,16 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _say_beside_bar(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
+def _number_or_word(text: str) -> float | str:
+    return text if text[:1].isalpha() and text not in ("nan", "inf") else _number(text)
 
 
 def _number(text: str) -> float:

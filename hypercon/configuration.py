@@ -13,7 +13,7 @@ from hypercon.backend import count_gpus
 from hypercon.errors import InputError
 from hypercon.version import __version__
 
-OPTIONAL = ("matplotlib", "tqdm", "threadpoolctl", "cupy", "mpi4py", "pooch", "hypothesis")
+OPTIONAL = ("matplotlib", "tqdm", "threadpoolctl", "cupy", "mpi4py", "pooch", "safetensors", "hypothesis")
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] | None:

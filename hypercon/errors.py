@@ -34,6 +34,18 @@ class DataError(InputError):
     """A data set that cannot be found, read or used."""
 
 
+class CheckpointError(InputError):
+    """A checkpoint that this training cannot go on from."""
+
+
+class RunError(InputError):
+    """The folder of a run that holds none, or one that cannot be read."""
+
+
+class StorageError(HyperconError, OSError):
+    """A file that cannot be written, such as on a full disk. What stood under its name is unharmed."""
+
+
 class TrainingError(HyperconError, ArithmeticError):
     """Training that cannot go on, such as a loss that is no longer finite."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hypercon import memory
 from hypercon.autograd import Tensor
-from hypercon.backend import Array, is_array, xp
+from hypercon.backend import Array, is_array, to_device, to_host, xp
 from hypercon.errors import DeviceError, DtypeError, InputError
 from hypercon.validation import check_number, check_positive, check_whole
 
@@ -22,6 +22,9 @@ Schedule = Callable[[int], float]
 
 class Optimizer:
     """Base of the optimisers: holds the parameters, the rate or its schedule, and the count of steps.
+
+    A subclass defines ``_update``, and names in ``averages`` the lists of arrays, one for each parameter, that a step
+    leaves for the next.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ class Optimizer:
         At a step: a parameter was moved after the optimiser was made, which keeps its averages where it lay.
     """
 
+    averages: tuple[str, ...] = ()
+
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule) -> None:
         self.parameters = _checked_parameters(parameters)
         self.rate = rate if callable(rate) and not isinstance(rate, type) else check_positive(rate, "rate", "1e-3")
@@ -47,16 +52,55 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient, then forget the gradients."""
         self.check_devices()
-        rate = self.rate
-        if callable(rate):
-            rate = float(check_number(rate(self.steps), f"the schedule's rate at step {self.steps}"))
-            if rate < 0:
-                raise InputError(f"the schedule's rate at step {self.steps} got {rate:g}, expected 0 or more")
+        rate = self.rate_at(self.steps)
         self.steps += 1
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 self._update(i, parameter.data, parameter.grad.data, rate)
                 parameter.grad = None
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0.
+
+        Raises
+        ------
+        InputError, DtypeError
+            The schedule gives no number of 0 or more.
+        """
+        if not callable(self.rate):
+            return self.rate
+        rate = float(check_number(self.rate(step), f"the schedule's rate at step {step}"))
+        if rate < 0:
+            raise InputError(f"the schedule's rate at step {step} got {rate:g}, expected 0 or more")
+        return rate
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the count of steps and of all averages, on the host: what a step needs beside the parameters."""
+        arrays = {"steps": np.array(self.steps)}
+        for name in self.averages:
+            for i, average in enumerate(getattr(self, name)):
+                arrays[f"{name.strip('_')}.{i}"] = np.array(to_host(average))
+        return arrays
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave.
+
+        Raises
+        ------
+        InputError
+            It is that of another optimiser, or of one over other parameters; nothing is changed then.
+        """
+        mine = self.state()
+        if mine.keys() != state.keys():
+            raise InputError(f"load_state got {', '.join(state) or 'nothing'}, expected {', '.join(mine)}")
+        for name, value in mine.items():
+            if state[name].shape != value.shape or state[name].dtype != value.dtype:
+                theirs = f"{state[name].dtype} {state[name].shape}"
+                raise InputError(f"load_state: {name!r} has {theirs}, expected {value.dtype} {value.shape}")
+        self.steps = int(state["steps"])
+        for name in self.averages:
+            for i, average in enumerate(getattr(self, name)):
+                average[...] = to_device(state[f"{name.strip('_')}.{i}"], self._devices[i])
 
     def check_devices(self) -> None:
         """Refuse to go on after a parameter was moved to another device."""
@@ -86,6 +130,8 @@ class SGD(Optimizer):
     array([0.5])
     """
 
+    averages = ("_velocity",)
+
     def __init__(self, parameters: Sequence[Tensor], rate: float | Schedule, *, momentum: float = 0.0) -> None:
         super().__init__(parameters, rate)
         self.momentum = _check_momentum(momentum)
@@ -114,6 +160,8 @@ class Adam(Optimizer):
     >>> x.data.round(6)
     array([0.75])
     """
+
+    averages = ("_mean", "_square")
 
     def __init__(
         self,

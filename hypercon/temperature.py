@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from hypercon.autograd import Tensor, clip, exp, reshape, tensor
-from hypercon.backend import read, xp
+from hypercon.backend import device_of, is_array, read, to_device, to_host, xp
 from hypercon.errors import DtypeError, InputError
 from hypercon.validation import as_array, check_positive, check_whole
 
@@ -41,6 +43,29 @@ class Temperature:
 
     def step(self) -> None:
         """Go on by one step of training. `hypercon.fit` calls it; here it does nothing."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps of it: here every attribute that is a number or a tensor. A temperature that depends
+        on more defines its own, and `load_state`."""
+        held = {name: value.data if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return {
+            name: np.array(to_host(value) if is_array(value) else value)
+            for name, value in held.items()
+            if is_array(value) or isinstance(value, bool | int | float)
+        }
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        for name, value in state.items():
+            mine: Any = getattr(self, name, None)
+            if isinstance(mine, Tensor):
+                mine.data[...] = to_device(value.astype(mine.dtype), mine.device)
+            elif is_array(mine):
+                mine[...] = to_device(value.astype(mine.dtype), device_of(mine))
+            elif isinstance(mine, bool | int | float):
+                setattr(self, name, type(mine)(value.item()))
+            else:
+                raise InputError(f"load_state: {name!r} is neither a number nor a tensor of {type(self).__name__}")
 
 
 class LearnedTemperature(Temperature):
@@ -91,6 +116,10 @@ class LearnedTemperature(Temperature):
     def parameters(self) -> list[Tensor]:
         """The trained logarithm, to be given to an optimiser beside the encoder's parameters."""
         return [self.log_scale]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The logarithm as it stands; the bounds are no state."""
+        return {"log_scale": np.array(to_host(self.log_scale.data))}
 
     def __call__(self) -> Tensor:
         """The temperature of the moment, as a tensor that a loss can be differentiated by."""
@@ -147,6 +176,10 @@ class CosineTemperature(Temperature):
     def step(self) -> None:
         """Go on by one step of training. `hypercon.fit` calls it."""
         self.steps += 1
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The count of steps; bounds and period are no state."""
+        return {"steps": np.array(self.steps)}
 
     def __call__(self) -> float:
         """The temperature of the moment."""

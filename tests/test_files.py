@@ -5,14 +5,15 @@ import os
 import pickle
 import stat
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercon.errors import DataError, InputError
-from hypercon.files import atomic, read_arrays, write_json
+from hypercon.errors import DataError, InputError, StorageError
+from hypercon.files import atomic, checksum, checksum_by_name, read_arrays, read_json, write_arrays, write_json
 
 # --- writing
 
@@ -164,7 +165,7 @@ def damaged(path):
         (other_archive, r"readme\.txt in it is no array"),
         (truncated, "File is not a zip file"),
         (damaged, "Bad CRC-32"),
-        (lambda path: path.write_bytes(b""), "No data left"),
+        (lambda path: path.write_bytes(b""), "it is empty"),
         (lambda path: path.write_bytes(b"text"), "it is of another kind"),
     ],
     ids=["pickled", "a pickle", "npy", "zip", "truncated", "damaged", "empty", "text"],
@@ -195,3 +196,88 @@ def test_no_damage_whatever_gets_another_error(tmp_path_factory, data):
     except DataError:
         return
     assert all(isinstance(x, np.ndarray) for x in found.values())
+
+
+# --- a disk that refuses
+
+
+def test_a_disk_that_refuses_is_a_storage_error_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result"
+    path.write_bytes(b"old")
+    message = r"result cannot be written \(No space left on device\), and what stood there is unharmed: make room"
+    with pytest.raises(StorageError, match=message) as caught:
+        write_half(path, OSError(28, "No space left on device"))
+    assert isinstance(caught.value, OSError)
+    assert [other.name for other in tmp_path.iterdir()] == ["result"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are opened on POSIX alone")
+def test_the_file_and_its_name_are_on_the_disk_before_it_is_said_to_be_written(tmp_path, monkeypatch):
+    order = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(handle):
+        order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def replaced(self, other):
+        order.append("name")
+        return replace(self, other)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    assert order == ["file", "name", "folder"]
+
+
+# --- arrays of every form, and sums over them
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(3.5),
+        np.zeros((0, 3)),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.array("text"),
+        np.array(["a", "long"]),
+        np.array([True, False]),
+        np.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")]),
+        np.array([1 + 2j], np.complex64),
+        np.arange(3, dtype=">i2"),
+        np.array(["2020-01-01"], "datetime64[D]"),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_every_form_come_back_and_can_be_written_to(array, save, tmp_path):
+    path = tmp_path / "a.npz"
+    save(path, x=array)
+    found = read_arrays(path)["x"]
+    np.testing.assert_array_equal(found, array, strict=True)
+    assert found.flags.writeable
+    assert found.flags.f_contiguous == array.flags.f_contiguous
+
+
+def test_a_checksum_is_of_values_dtype_shape_and_name():
+    x = np.arange(6, dtype=np.float32)
+    sums = {checksum(x), checksum(x.astype(float)), checksum(x.reshape(2, 3)), checksum(x + 1), checksum(x, x)}
+    assert len(sums) == 5
+    assert checksum(x, None) == checksum(x)
+    assert checksum(np.asfortranarray(x.reshape(2, 3))) == checksum(x.reshape(2, 3))
+    assert checksum_by_name({"a": x, "b": x + 1}) == checksum_by_name({"b": x + 1, "a": x})
+    assert checksum_by_name({"a": x}) != checksum_by_name({"b": x})
+
+
+def test_json_that_is_none_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "a.json"
+    for content in (b"", b"{", b"\xff", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.json: not JSON .*: it is damaged or of another kind"):
+            read_json(path)
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        read_json(path)
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)

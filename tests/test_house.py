@@ -15,7 +15,7 @@ PACKAGE = Path(hypercon.__file__).parent
 # from the ground up; what stands on one line is one floor and may import within itself
 FLOORS = [
     {"errors", "version"},
-    {"backend", "threads", "memory", "files", "palette"},
+    {"backend", "threads", "memory", "files", "locks", "palette"},
     {"configuration"},
     {"autograd"},
     {"validation"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"explain", "optim", "data", "gradient_cache", "distributed"},
     {"training"},
     {"plotting"},
-    {"testing", "experiments"},
+    {"testing", "experiments", "runs"},
     {"coursework"},
     {"cli"},
     {"__main__", "__init__"},

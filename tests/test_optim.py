@@ -326,3 +326,49 @@ def test_a_step_makes_no_arrays_of_its_own(make):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.1 * x.data.nbytes
+
+
+# --- its state
+
+
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, momentum=0.9), lambda p: Adam(p, 0.1)], ids=["sgd", "adam"])
+def test_a_state_that_is_taken_over_goes_on_as_the_other_would(make, device):
+    def fresh():
+        return hc.tensor(np.array([1.0, -2.0]), device=device, requires_grad=True)
+
+    def steps(x, optimizer, count):
+        for _ in range(count):
+            (x * x * x).sum().backward()
+            optimizer.step()
+
+    whole = fresh()
+    steps(whole, make([whole]), 7)
+    stopped = fresh()
+    before = make([stopped])
+    steps(stopped, before, 3)
+    state, values = before.state(), np.array(hc.backend.to_host(stopped.data))
+    going_on = hc.tensor(values, device=device, requires_grad=True)
+    after = make([going_on])
+    after.load_state(state)
+    steps(stopped, before, 1)  # what was given is a copy
+    steps(going_on, after, 4)
+    np.testing.assert_array_equal(hc.backend.to_host(going_on.data), hc.backend.to_host(whole.data), strict=True)
+
+
+def test_the_state_of_another_optimiser_is_refused_and_nothing_is_changed():
+    x, y = (hc.tensor(np.zeros(n), requires_grad=True) for n in (2, 3))
+    optimizer = SGD([x], 0.1)
+    with pytest.raises(InputError, match=r"load_state got steps, mean.0, square.0, expected steps, velocity.0"):
+        optimizer.load_state(Adam([x], 0.1).state())
+    with pytest.raises(InputError, match=r"load_state: 'velocity.0' has float64 \(3,\), expected float64 \(2,\)"):
+        optimizer.load_state(SGD([y], 0.1).state() | {"steps": np.array(9)})
+    assert optimizer.steps == 0
+
+
+def test_the_rate_of_a_step_is_the_schedules():
+    x = hc.tensor(np.zeros(2), requires_grad=True)
+    assert SGD([x], 0.1).rate_at(99) == 0.1
+    assert SGD([x], hc.optim.cosine(1.0, 100)).rate_at(0) == 1.0
+    with pytest.raises(InputError, match="the schedule's rate at step 3 got -1"):
+        SGD([x], lambda step: -1.0).rate_at(3)

@@ -203,3 +203,39 @@ def test_training_learns_a_temperature_whose_parameters_the_optimiser_has():
 def test_objects_say_what_they_are():
     assert repr(learned(0.25)) == "LearnedTemperature(0.25, lowest=0.01, highest=100)"
     assert repr(hc.CosineTemperature(0.1, 1.0, 4)) == "CosineTemperature(0.1 to 1, period=4, now 1)"
+
+
+# --- its state
+
+
+def test_a_state_that_is_taken_over_is_the_others():
+    for make in (lambda: hc.CosineTemperature(0.1, 1.0, period=10), lambda: hc.LearnedTemperature(0.2)):
+        one, other = make(), make()
+        if isinstance(one, hc.LearnedTemperature):
+            one.log_scale.data -= 0.3
+        else:
+            one.step()
+        assert one.value != other.value
+        other.load_state(one.state())
+        assert one.value == other.value
+
+
+def test_a_temperature_of_ones_own_has_its_numbers_and_tensors_as_state():
+    class Own(hc.Temperature):
+        def __init__(self):
+            self.now, self.count, self.on = 0.5, 3, True
+            self.scale = hc.tensor(np.ones(2, np.float32))
+            self.words = "no state"
+
+        def __call__(self):
+            return self.now
+
+    one, other = Own(), Own()
+    one.now, one.count, one.on = 0.25, 4, False
+    one.scale.data[0] = 7
+    other.load_state(one.state())
+    assert (other.now, other.count, other.on) == (0.25, 4, False)
+    assert [type(value) for value in (other.now, other.count, other.on)] == [float, int, bool]
+    assert other.scale.data.tolist() == [7, 1]
+    with pytest.raises(InputError, match="load_state: '__class__' is neither a number nor a tensor of Own"):
+        other.load_state({"__class__": np.array(1)})

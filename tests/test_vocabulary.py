@@ -26,11 +26,17 @@ ON_DEVICES = [
     "metrics",
     "nn",
     "optim.py",
-    "training.py",
+    "training",
     "validation.py",
 ]
 # these compute on the host alone, whatever device their inputs come from
-ON_THE_HOST = {"autograd/drawing.py", "autograd/strips.py", "metrics/probes.py"}
+ON_THE_HOST = {
+    "autograd/drawing.py",
+    "autograd/strips.py",
+    "metrics/diagnosis.py",
+    "metrics/probes.py",
+    "metrics/retrieval.py",
+} | {f"training/{name}.py" for name in ("checkpoint", "describing", "state")}
 SOURCES = sorted(
     path
     for room in ON_DEVICES

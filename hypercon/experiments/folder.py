@@ -6,13 +6,12 @@ must all agree for it to be taken up; the other temperatures decide only what wa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hypercon.errors import DataError, HyperconError, InputError
-from hypercon.files import atomic
+from hypercon.files import atomic, read_json
 from hypercon.nn import Encoder, load_encoder, save_encoder
 
 SCHEMA = 2  # of results.json, and of the notes in a checkpoint
@@ -97,8 +96,8 @@ def _left_in(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     results = out / _RESULTS
     if results.is_file():
         try:
-            notes = json.loads(results.read_bytes())
-        except ValueError:
+            notes = read_json(results)
+        except DataError:
             notes = None
         yield results, notes if isinstance(notes, dict) else {}
     for path in sorted(out.glob(_CHECKPOINTS)):

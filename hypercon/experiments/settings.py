@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from hypercon import losses
 from hypercon.backend import resolve_device
 from hypercon.data import Augmentation, Dataset, mild
 from hypercon.errors import DataError, DtypeError, InputError
+from hypercon.files import checksum
 from hypercon.nn import Encoder, cnn, mlp
 from hypercon.validation import check_positive, check_whole
 
@@ -133,8 +133,8 @@ def describe(settings: Settings, train: Dataset, test: Dataset) -> dict[str, Any
         "temperatures": list(settings.temperatures),
         "encoder": plan.name,
         "rate": plan.rate,
-        "train_sha256": _checksum(train.images, np.array(train.flip)),
-        "test_sha256": _checksum(test.images, test.labels, train.labels),
+        "train_sha256": checksum(train.images, np.array(train.flip)),
+        "test_sha256": checksum(test.images, test.labels, train.labels),
     }
 
 
@@ -188,12 +188,3 @@ def _check_can_be_measured(name: str, train: Dataset, test: Dataset) -> None:
         )
     if np.count_nonzero(counts) < 2:
         raise DataError(f"{name}: all held-out images are of one class, expected at least two classes; {remedy}")
-
-
-def _checksum(*arrays: np.ndarray | None) -> str:
-    total = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            total.update(f"{array.dtype} {array.shape}".encode())
-            total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()

@@ -14,7 +14,7 @@ from hypercon.nn.layers import (
     Sequential,
 )
 from hypercon.nn.momentum import MomentumEncoder
-from hypercon.nn.saving import load_encoder, save_encoder
+from hypercon.nn.saving import load_encoder, load_weights, save_encoder, save_weights
 
 __all__ = [
     "BatchNorm",
@@ -32,7 +32,9 @@ __all__ = [
     "build",
     "cnn",
     "load_encoder",
+    "load_weights",
     "mlp",
     "projection_head",
     "save_encoder",
+    "save_weights",
 ]

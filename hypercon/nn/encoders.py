@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -254,6 +257,24 @@ def build(recipe: dict[str, Any], *, rng: np.random.Generator) -> Encoder:
             f"{', '.join(sorted(known))} what differs from the defaults"
         )
     return makers[name](arguments.pop("shape"), **arguments, rng=rng)
+
+
+def count_weights(recipe: dict[str, Any]) -> int:
+    """How many numbers the matrices and kernels of a recipe's encoder hold, counted without making any.
+
+    Raises
+    ------
+    InputError, DtypeError
+        The recipe holds something else than sizes.
+    """
+    maker = cnn if recipe.get("name") == "cnn" else mlp
+    defaults = inspect.signature(maker).parameters
+    shape = _check_shape(recipe.get("shape"))
+    widths = check_sizes(recipe.get("widths", defaults["widths"].default), "widths")
+    dim = check_whole(recipe.get("dim", defaults["dim"].default), "dim", least=1)
+    first, kernel = (shape[0], 9) if maker is cnn else (prod(shape), 1)
+    backbone = sum(kernel * inputs * outputs for inputs, outputs in pairwise((first, *widths)))
+    return backbone + widths[-1] * (widths[-1] + dim)
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:

@@ -3,13 +3,14 @@
 import json
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
 import hypercon as hc
 from hypercon.errors import DataError, InputError
-from hypercon.nn import load_encoder, mlp, save_encoder
+from hypercon.nn import load_encoder, load_weights, mlp, save_encoder, save_weights
 
 SMALL = {
     "mlp": lambda rng: hc.nn.mlp((1, 4, 4), widths=(5, 3), dim=2, rng=rng),
@@ -29,6 +30,12 @@ def encoder(request):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "encoder.npz"
+
+
+@pytest.fixture
+def exchanged(tmp_path):
+    pytest.importorskip("safetensors")
+    return tmp_path / "encoder.safetensors"
 
 
 def rewrite(path, change):
@@ -250,3 +257,100 @@ def test_an_encrypted_member_is_refused(path, whole):
     path.write_bytes(damaged)
     with pytest.raises(DataError, match="encrypted"):
         load_encoder(path)
+
+
+def test_a_recipe_for_more_weights_than_the_file_holds_is_refused_before_any_are_made(path, encoder):
+    save_encoder(path, encoder)
+    for sizes in ({"widths": [10**9]}, {"dim": 10**12}, {"widths": [3] * 10**5}, {"shape": [10**6, 10**6, 10**6]}):
+        rewrite(path, with_header(recipe=encoder.recipe | sizes))
+        with pytest.raises(DataError, match=r"its recipe is of [\d,]+ weights or more, and it holds|strides"):
+            load_encoder(path)
+        save_encoder(path, encoder)
+
+
+@pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
+def test_the_weights_of_a_recipe_are_counted_as_they_are_made(make):
+    made = make(np.random.default_rng(0))
+    weights = [p for path, p in made.named_parameters() if path.endswith("weight")]
+    assert hc.nn.encoders.count_weights(made.recipe) == sum(p.data.size for p in weights)
+    short = {"name": made.recipe["name"], "shape": [1, 4, 4]}
+    built = hc.nn.build(short, rng=np.random.default_rng(0))
+    weights = [p for path, p in built.named_parameters() if path.endswith("weight")]
+    assert hc.nn.encoders.count_weights(short) == sum(p.data.size for p in weights)
+
+
+# --- safetensors
+
+
+def test_the_same_bits_come_back_from_safetensors(encoder, exchanged):
+    save_encoder(exchanged, encoder, {"temperature": 0.2})
+    loaded, notes = load_encoder(exchanged)
+    assert notes == {"temperature": 0.2}
+    assert loaded.recipe == encoder.recipe
+    assert {n: v.tobytes() for n, v in loaded.state().items()} == {n: v.tobytes() for n, v in encoder.state().items()}
+
+
+def test_the_official_package_reads_what_is_written_and_what_it_writes_is_read(encoder, exchanged):
+    from safetensors.numpy import load_file, save_file
+
+    save_encoder(exchanged, encoder)
+    found = load_file(exchanged)
+    assert found.keys() == encoder.state().keys()
+    for name, value in encoder.state().items():
+        np.testing.assert_array_equal(found[name], value, strict=True)
+    save_file({name: value + 1 for name, value in found.items()}, exchanged)
+    with pytest.raises(DataError, match="it has weights and no description: load_weights gives them to an encoder"):
+        load_encoder(exchanged)
+    twin = hc.nn.build(encoder.recipe, rng=np.random.default_rng(3))
+    load_weights(exchanged, twin)
+    for name, value in encoder.state().items():
+        np.testing.assert_array_equal(twin.state()[name], value + 1, strict=True)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_the_weights_of_any_module_come_back(suffix, tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / f"weights{suffix}"
+    one, other = (hc.nn.Linear(3, 2, rng=np.random.default_rng(seed)) for seed in (0, 1))
+    save_weights(path, one)
+    load_weights(path, other)
+    np.testing.assert_array_equal(one.weight.data, other.weight.data)
+    with pytest.raises(DataError, match=r"not the weights of this module \(load_state: 'weight' has"):
+        load_weights(path, hc.nn.Linear(4, 2, rng=np.random.default_rng(0)))
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        load_weights(path, other)
+
+
+def test_weights_of_a_saved_encoder_can_be_taken_alone(encoder, path):
+    save_encoder(path, encoder)
+    twin = hc.nn.build(encoder.recipe, rng=np.random.default_rng(3))
+    load_weights(path, twin)
+    assert {n: v.tobytes() for n, v in twin.state().items()} == {n: v.tobytes() for n, v in encoder.state().items()}
+
+
+def test_without_the_package_it_is_named(encoder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for call in (lambda path: save_encoder(path, encoder), load_encoder):
+        with pytest.raises(InputError, match="needs the package safetensors, which is not installed: pip install"):
+            call(tmp_path / "encoder.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_safetensors_file_that_is_cut_short_or_changed_is_refused(encoder, exchanged):
+    save_encoder(exchanged, encoder)
+    whole, state = exchanged.read_bytes(), encoder.state()
+    for length in range(0, len(whole), 61):
+        exchanged.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            load_encoder(exchanged)
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        exchanged.write_bytes(damaged)
+        try:
+            found = load_encoder(exchanged)[0].state()
+        except DataError:
+            continue
+        assert all(found[name].tobytes() == value.tobytes() for name, value in state.items())

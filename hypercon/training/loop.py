@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from hypercon import distributed, losses, memory
+from hypercon import losses, memory
 from hypercon.autograd import tensor
 from hypercon.backend import read, xp
-from hypercon.data.batching import batches, check_batch_size
+from hypercon.data.batching import check_batch_size
 from hypercon.distributed import (
     Ranks,
     check_can_share,
@@ -27,10 +26,15 @@ from hypercon.distributed import (
 from hypercon.errors import DtypeError, InputError, TrainingError
 from hypercon.gradient_cache import backward_in_chunks, check_scalar_loss
 from hypercon.nn import Module
-from hypercon.nn.encoders import check_images_for
 from hypercon.optim import Optimizer
-from hypercon.temperature import Temperature, check_temperature
+from hypercon.temperature import Temperature
 from hypercon.threads import one_blas_thread
+from hypercon.training.checking import check_all_take_part, check_folder, check_training, objective_of
+from hypercon.training.describing import settings_of
+from hypercon.training.history import History
+from hypercon.training.keeping import Keeper, check_seconds
+from hypercon.training.state import Training
+from hypercon.training.stopping import Stop, after_the_step
 from hypercon.validation import check_generator, check_whole
 
 # Up to so many numbers in the largest layer, BLAS works with one thread: a second one gains less on such products than
@@ -42,49 +46,6 @@ class TwoViews(Protocol):
     """What `fit` asks of an augmentation."""
 
     def two_views(self, images: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-@dataclass(repr=False)
-class History:
-    """What happened during training.
-
-    Attributes
-    ----------
-    losses : list of float
-        Of every step.
-    batch_size : int
-    seconds : float
-        Of the loop, augmentation included.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    batch_size: int = 0
-    seconds: float = 0.0
-
-    @property
-    def steps(self) -> int:
-        """How many steps were made."""
-        return len(self.losses)
-
-    @property
-    def images_per_second(self) -> float:
-        """Images (not views) that went through a step each second."""
-        return self.steps * self.batch_size / self.seconds if self.seconds else 0.0
-
-    def __repr__(self) -> str:
-        if not self.losses:
-            return "History(no steps)"
-        return (
-            f"History({self.steps} steps of {self.batch_size} images in {self.seconds:.1f} s, "
-            f"loss {self.losses[0]:.3f} to {self.final_loss():.3f})"
-        )
-
-    def final_loss(self, steps: int = 20) -> float:
-        """The mean loss of the last steps."""
-        steps = check_whole(steps, "steps", least=1)
-        if not self.losses:
-            raise InputError("the history holds no steps, and so no loss")
-        return float(np.mean(self.losses[-steps:]))
 
 
 def fit(
@@ -101,6 +62,10 @@ def fit(
     progress: bool | str = False,
     ranks: Ranks | None = None,
     chunk_size: int | None = None,
+    on_epoch: Callable[[History], dict[str, Any] | None] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
 ) -> History:
     """Train an encoder in place.
 
@@ -137,6 +102,19 @@ def fit(
     chunk_size : int, optional
         Rows of each view that go through the encoder at a time, where activations of the batch do not fit; see
         `hypercon.backward_in_chunks`, also on what becomes of batch normalisation.
+    on_epoch : callable, optional
+        Called with the history after every epoch; what it returns, a dictionary of what JSON can hold, is added to the
+        epoch's record in ``history.epochs``. It may look at the encoder, for example by ``encoder.embed(images)``.
+    checkpoint : path-like, optional
+        A folder for checkpoints: one whenever ``checkpoint_every`` seconds have gone by, one at the end, and one after
+        the step in which Ctrl-C or SIGTERM comes. Each is written whole or not at all; the last two are kept. One
+        training at a time may have the folder.
+    resume : bool, default False
+        Go on from the newest checkpoint there, or start where there is none. Encoder, optimiser, temperature and
+        generator are to be made as they were for the first start; what they hold is then replaced. What comes out has
+        the bits of a training without a stop. ``epochs`` may be more than before.
+    checkpoint_every : float, default 60
+        Seconds between checkpoints; 0 makes one after every step.
 
     Returns
     -------
@@ -151,6 +129,10 @@ def fit(
     TrainingError
         The embeddings or the loss are no longer finite, or the loss can no longer take the embeddings; the weights are
         those of the step before.
+    CheckpointError
+        The folder holds a training with other arguments, one of another version, or checkpoints that cannot be read.
+    StorageError
+        A checkpoint cannot be written, as on a full disk. Those before are unharmed.
 
     Examples
     --------
@@ -166,48 +148,105 @@ def fit(
     5
     """
     ranks = check_ranks(ranks)
-    objective = _objective(loss, temperature, ranks)
-    images = _checked(encoder, images, optimizer, augment)
+    objective = objective_of(loss, temperature, ranks)
+    images = check_training(encoder, images, optimizer, augment)
     epochs, rng = check_whole(epochs, "epochs", least=1), check_generator(rng)
-    batch_size = check_batch_size(batch_size, len(images))
+    batch_size, seconds = check_batch_size(batch_size, len(images)), check_seconds(checkpoint_every)
     if chunk_size is not None:
         chunk_size = check_whole(chunk_size, "chunk_size", least=1)
+    folder = check_folder(checkpoint, resume, on_epoch)
     history = History(batch_size=batch_size)
-    total = epochs * (len(images) // batch_size)
-    encoder.train()
-    for parameter in optimizer.parameters:
-        parameter.grad = None  # what an earlier backward() left is not of this training
-    check_can_share(ranks, encoder, images, rng, batch_size, chunk_size)
-    note = _bounds_note(loss, batch_size, temperature)
-    shown = progress if ranks.rank == 0 else False
-    with (
-        _bar(total, shown) as bar,
-        _threads_for(encoder),
-        _memory_given_back(),
-        synchronised(encoder, ranks),
-        together(ranks),
-    ):
-        start = time.perf_counter()
-        for _ in range(epochs):
-            for chosen in batches(len(images), batch_size, rng=rng):
+    training = Training(encoder, optimizer, temperature, loss, rng, history)
+    steps = len(images) // batch_size  # of an epoch
+    with ExitStack() as held:
+        held.enter_context(together(ranks))
+        keeper, stop = None, Stop()
+        if folder is not None:
+            keeper = Keeper(folder, seconds)
+            if ranks.rank == 0:  # it alone writes
+                held.enter_context(keeper)
+            training.describe(settings_of(encoder, images, loss, temperature, optimizer, batch_size, augment))
+            _take_up(training, keeper, resume, epochs * steps, ranks)
+            stop = held.enter_context(after_the_step())
+        bar = held.enter_context(_bar(epochs * steps, history.steps, progress if ranks.rank == 0 else False))
+        held.enter_context(_threads_for(encoder))
+        held.enter_context(_memory_given_back())
+        held.enter_context(synchronised(encoder, ranks))
+        encoder.train()
+        for parameter in optimizer.parameters:
+            parameter.grad = None  # what an earlier backward() left is not of this training
+        check_can_share(ranks, encoder, images, rng, batch_size, chunk_size)
+        note = _bounds_note(loss, batch_size, temperature)
+        mine = share(batch_size, ranks)
+        while history.steps < epochs * steps:
+            for chosen in training.batches(len(images), batch_size):
+                start, rate = time.perf_counter(), optimizer.rate_at(optimizer.steps)
                 # all ranks draw the whole batch's views, as one process would, and embed their own
-                mine = share(batch_size, ranks)
                 one, other = _two_views(augment, images[chosen], rng)
-                views = one[mine], other[mine]
-                value = _backward(encoder, views, objective, history.steps, chunk_size)
+                value = _backward(encoder, (one[mine], other[mine]), objective, history.steps, chunk_size)
                 if history.steps == 0:
-                    _check_all_take_part(encoder, optimizer)
+                    check_all_take_part(encoder, optimizer)
                 sum_gradients(optimizer.parameters, ranks)
                 optimizer.step()
                 history.losses.append(value)
-                history.seconds = time.perf_counter() - start
-                bar.update(1)
-                bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}", refresh=False)
+                history.rates.append(rate)
+                history.seconds += time.perf_counter() - start
                 if isinstance(temperature, Temperature):
                     temperature.step()
                     note = _bounds_note(loss, batch_size, temperature)
+                bar.update(1)
+                speed = f"{history.images_per_second:,.0f} images/s"
+                bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}, {speed}", refresh=False)
+                if history.steps % steps == 0:
+                    _end_epoch(history, steps, temperature, on_epoch)
+                stopped = stop.asked is not None if ranks.size == 1 else ranks.any(stop.asked is not None)
+                if keeper and ranks.rank == 0 and (keeper.due() or stopped or history.steps == epochs * steps):
+                    keeper.save(training.checkpoint())
+                if stopped:
+                    stop.leave()
     encoder.eval()
     return history
+
+
+def _take_up(training: Training, keeper: Keeper, resume: bool, steps: int, ranks: Ranks) -> None:
+    """Go on from the newest checkpoint; refuse to lay new ones over those of a training that nobody asked to go on."""
+    if ranks.rank > 0:
+        ranks.any(False)  # rank 0 looks first, for it sets aside what is damaged
+    found = keeper.newest()
+    if ranks.rank == 0:
+        ranks.any(False)
+    if found is None:
+        return
+    path, checkpoint = found
+    if not resume:
+        raise InputError(
+            f"checkpoint got {str(path.parent)!r}, which holds a training of {checkpoint.step} steps: go on from there "
+            f"with resume=True, or choose another folder"
+        )
+    training.take_up(path, checkpoint, steps)
+
+
+def _end_epoch(
+    history: History,
+    steps: int,
+    temperature: float | Temperature | None,
+    on_epoch: Callable[[History], dict[str, Any] | None] | None,
+) -> None:
+    record: dict[str, Any] = {
+        "epoch": history.steps // steps,
+        "step": history.steps,
+        "loss": float(np.mean(history.losses[-steps:])),
+        "rate": history.rates[-1],
+    }
+    if temperature is not None:
+        record["temperature"] = temperature.value if isinstance(temperature, Temperature) else float(temperature)
+    history.epochs.append(record | {"seconds": history.seconds})
+    found = on_epoch(history) if on_epoch else None
+    if found is not None and not isinstance(found, dict):
+        raise DtypeError(f"on_epoch gave {type(found).__name__}, expected a dictionary of what was measured, or None")
+    if taken := (found or {}).keys() & history.epochs[-1].keys():
+        raise InputError(f"on_epoch gave {sorted(taken)[0]!r}, which every record has already: choose another name")
+    history.epochs[-1] |= found or {}
 
 
 def _backward(
@@ -251,54 +290,6 @@ def _two_views(augment: TwoViews, images: np.ndarray, rng: np.random.Generator) 
     return one, other
 
 
-# --- before the first step
-
-
-def _checked(encoder: Any, images: Any, optimizer: Any, augment: Any) -> np.ndarray:
-    """The images, once it is sure that encoder, optimiser and augmentation can do something with them."""
-    if not isinstance(encoder, Module):
-        raise DtypeError(f"encoder got {type(encoder).__name__}, expected one such as hypercon.nn.mlp(...)")
-    if not callable(getattr(augment, "two_views", None)) or isinstance(augment, type):
-        raise DtypeError(
-            f"augment got {_called(augment)}, expected an object with two_views(images, rng=rng), such as "
-            f"hypercon.data.mild(), or hypercon.data.Augmentation() for views that are the image itself"
-        )
-    if not isinstance(optimizer, Optimizer):
-        raise DtypeError(
-            f"optimizer got {_called(optimizer)}, expected one such as hypercon.optim.Adam(encoder.parameters(), 1e-3)"
-        )
-    held = {id(parameter) for parameter in optimizer.parameters}
-    trained = [(path, parameter) for path, parameter in encoder.named_parameters() if parameter.requires_grad]
-    missing = [path for path, parameter in trained if id(parameter) not in held]
-    if len(missing) == len(trained):
-        raise InputError(
-            "optimizer holds none of the encoder's parameters, so it would train another: "
-            "make it from this encoder's, encoder.parameters()"
-        )
-    if missing:
-        raise InputError(
-            f"optimizer lacks {len(missing)} of the encoder's {len(trained)} parameters, {missing[0]} first: make it "
-            f"from encoder.parameters(), and set requires_grad = False on those that are to stay as they are"
-        )
-    optimizer.check_devices()
-    return check_images_for(encoder, images)
-
-
-def _check_all_take_part(encoder: Module, optimizer: Optimizer) -> None:
-    """Refuse an optimiser that also holds what this training does not reach, such as another encoder's parameters."""
-    own = {id(parameter) for parameter in encoder.parameters()}
-    idle = [p for p in optimizer.parameters if p.requires_grad and p.grad is None and id(p) not in own]
-    if idle:
-        raise InputError(
-            f"optimizer holds {len(idle)} parameter(s) that are not the encoder's and that the loss does not depend "
-            f"on, the first of shape {idle[0].shape}: make it from this encoder's parameters"
-        )
-
-
-def _called(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
 def _threads_for(encoder: Module) -> AbstractContextManager[None]:
     largest = max(int(np.prod(parameter.shape)) for parameter in encoder.parameters())
     return one_blas_thread() if largest <= SMALL_LAYER else nullcontext()
@@ -318,24 +309,6 @@ def _check_finite(what: str, array: Any, number: int) -> None:
         raise TrainingError(f"{what} no longer finite at step {number}: use a smaller learning rate")
 
 
-def _objective(
-    loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None, ranks: Ranks
-) -> Callable[[Any, Any], Any]:
-    if callable(loss):
-        if temperature is not None:
-            raise InputError(
-                "temperature is for a loss given by name; a callable carries its own: use functools.partial"
-            )
-        return loss
-    losses.infonce.check_loss_name(loss)
-    if temperature is None:
-        raise InputError(f'loss "{loss}" needs a temperature, for example temperature=0.2')
-    check_temperature(temperature)
-    if ranks.size > 1:
-        return partial(getattr(distributed, loss), temperature=temperature, ranks=ranks)
-    return partial(getattr(losses, loss), temperature=temperature)
-
-
 def _bounds_note(loss: Any, batch_size: int, temperature: float | Temperature | None) -> str:
     if not isinstance(loss, str) or temperature is None:
         return ""
@@ -344,7 +317,8 @@ def _bounds_note(loss: Any, batch_size: int, temperature: float | Temperature | 
     return note + (f", temperature {tau:.3f}" if isinstance(temperature, Temperature) else "")
 
 
-def _bar(total: int, progress: bool | str) -> Any:
+def _bar(total: int, made: int, progress: bool | str) -> Any:
     from tqdm import tqdm  # imported when training starts: it would slow the library's own import
 
-    return tqdm(total=total, desc=progress if isinstance(progress, str) else None, disable=not progress, unit="step")
+    words = progress if isinstance(progress, str) else None
+    return tqdm(total=total, initial=made, desc=words, disable=not progress, unit="step")
