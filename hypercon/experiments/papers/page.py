@@ -9,27 +9,52 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from hypercon.experiments.papers.claim import VERDICTS, Panel
+from hypercon.experiments.papers.claim import VERDICTS, Cloud, Measured, Panel, Scene
 from hypercon.files import atomic
 from hypercon.palette import CURVES
+from hypercon.plotting import CLASS_COLOURS
 
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 
 
-def figure(panel: Panel) -> Figure:
-    """A claim's picture."""
-    drawn = Figure(figsize=(6.4, 4), dpi=110, facecolor="white", layout="constrained")
-    ax = drawn.subplots()
+def figure(measured: Measured) -> Figure:
+    """A claim's picture: its parts side by side."""
+    parts = measured.panels
+    wide = [isinstance(part, Scene) for part in parts]
+    shares = [3.2 if scene else 6.4 if len(parts) == 1 else 4.8 for scene in wide]
+    drawn = Figure(figsize=(sum(shares), 3.5 if all(wide) else 4), dpi=100, facecolor="white", layout="constrained")
+    axes = drawn.subplots(1, len(parts), width_ratios=shares, squeeze=False)[0]
+    for ax, part in zip(axes, parts, strict=True):
+        if isinstance(part, Panel):
+            _draw_panel(ax, part)
+        elif isinstance(part, Cloud):
+            _draw_cloud(drawn, ax, part)
+        else:
+            _draw_scene(ax, part)
+        if part.title:
+            ax.set_title(part.title, fontsize=11)
+    return drawn
+
+
+def _draw_panel(ax: Axes, panel: Panel) -> None:
     single = len(panel.curves) + len(panel.levels) == 1
+    named = False
     for i, (name, (x, y)) in enumerate(panel.curves.items()):
-        (curve,) = ax.plot(x, y, color=CURVES[i % 4], label=name, linewidth=2, markersize=4.5)
-        curve.set(linestyle="" if panel.dots else STYLES[i % 4], alpha=0.75 if panel.dots else 1)
-        if panel.dots or len(x) <= 20:
+        dots = panel.dots if isinstance(panel.dots, bool) else name in panel.dots
+        colour = CURVES[i % 4]
+        (curve,) = ax.plot(x, y, color=colour, label=name or None, linewidth=2, markersize=4.5)
+        curve.set(linestyle="" if dots else STYLES[i % 4], alpha=0.75 if dots else 1)
+        if dots or len(x) <= 20:
             curve.set_marker(MARKERS[i % 4])
+        if name in panel.spreads:
+            ax.errorbar(x, y, yerr=panel.spreads[name], fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
+        named |= any(isinstance(value, str) for value in x) and sum(map(len, map(str, x))) > 40
     for i, (name, level) in enumerate(panel.levels.items()):
         ax.axhline(level, color="#555555", linewidth=1.2, linestyle=STYLES[(i + 3) % 4], label=name, zorder=0)
     if panel.log_x:
@@ -37,13 +62,35 @@ def figure(panel: Panel) -> Figure:
         ax.xaxis.set_minor_formatter(NullFormatter())  # between the powers of ten there is no room for more
     if panel.log_y:
         ax.set_yscale("log")
+    if named:
+        ax.tick_params(axis="x", labelrotation=35)
     ax.set_xlabel(panel.x)
     ax.set_ylabel(panel.y)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="#E4E4E4", linewidth=0.6)
     if not single:
-        drawn.legend(loc="outside upper center", ncols=min(3, len(panel.curves) + len(panel.levels)), frameon=False)
-    return drawn
+        count = len(panel.curves) + len(panel.levels)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(2, count), frameon=False, fontsize=9)
+
+
+def _draw_cloud(drawn: Figure, ax: Axes, cloud: Cloud) -> None:
+    points = ax.scatter(*cloud.at, c=cloud.colour, cmap="viridis", s=34, edgecolors="#444444", linewidths=0.4)
+    drawn.colorbar(points, ax=ax, label=cloud.meaning)
+    ax.set_xlabel(cloud.x)
+    ax.set_ylabel(cloud.y)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#E4E4E4", linewidth=0.6)
+
+
+def _draw_scene(ax: Axes, scene: Scene) -> None:
+    if scene.labels is None or len(np.unique(scene.labels)) > len(CLASS_COLOURS):
+        ax.scatter(scene.points[:, 0], scene.points[:, 1], s=7, color=CURVES[0], linewidths=0)
+    else:
+        for kind in np.unique(scene.labels):
+            here = scene.points[scene.labels == kind]
+            ax.scatter(here[:, 0], here[:, 1], s=7, color=CLASS_COLOURS[kind % len(CLASS_COLOURS)], linewidths=0)
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_color("#CCCCCC")
 
 
 def write_page(out: Path, records: Sequence[dict[str, Any]]) -> Path:
@@ -60,12 +107,13 @@ def write_page(out: Path, records: Sequence[dict[str, Any]]) -> Path:
 def _summary(records: Sequence[dict[str, Any]]) -> str:
     counts = {verdict: sum(r.get("verdict") == verdict for r in records) for verdict in VERDICTS}
     counts["could not be measured"] = sum("error" in r for r in records)
+    counts["left out"] = sum("skipped" in r for r in records)
     return "".join(f"<li><b>{count}</b> {html.escape(name)}</li>" for name, count in counts.items() if count)
 
 
 def _article(record: dict[str, Any], out: Path) -> str:
     escaped = {key: html.escape(str(record[key])) for key in ("id", "source", "claim", "rule")}
-    verdict = html.escape(record.get("verdict") or record["error"])
+    verdict = html.escape(outcome(record))
     picture = out / f"{record['id']}.png"
     image = ""
     if "verdict" in record and picture.exists():
@@ -76,11 +124,37 @@ def _article(record: dict[str, Any], out: Path) -> str:
         for name, value in record.get("values", {}).items()
     )
     kind = ("holds", "range", "refuted", "text")[VERDICTS.index(record["verdict"])] if "verdict" in record else "error"
+    lines = [("Why", record.get("why")), ("The paper", record.get("reported")), ("Rule", f"{record['rule']}.")]
+    notes = "".join(f"<p><b>{name}.</b> {html.escape(str(text))}</p>" for name, text in lines if text)
     return (
         f'<article id="{escaped["id"]}"><header><p class="verdict {kind}">{verdict}</p>'
-        f'<h2>{escaped["claim"]}</h2><p class="source">{escaped["source"]}</p></header>{image}'
-        f"<table>{values}</table><p><b>Rule.</b> {escaped['rule']}.</p>"
-        f"<p><code>hypercon reproduce {escaped['id']} --seed {record['seed']}</code></p></article>"
+        f'<h2>{escaped["claim"]}</h2><p class="source">{escaped["source"]}; {_how(record)}</p></header>{image}'
+        f"<details><summary>Measured</summary><table>{values}</table></details>{notes}"
+        f"<p><code>{html.escape(command(record))}</code></p></article>"
+    )
+
+
+def outcome(record: dict[str, Any]) -> str:
+    """The verdict, or why there is none."""
+    return str(record.get("verdict") or record.get("error") or record["skipped"])
+
+
+def command(record: dict[str, Any]) -> str:
+    """What measures a claim again."""
+    if record["kind"] == "exact":
+        return f"hypercon reproduce {record['id']} --seed {record['seed']}"
+    first, count = record["seeds"][0], len(record["seeds"])
+    more = f" --seed {first}" if first else ""
+    return f"hypercon reproduce {record['id']} --data {record['settings']['data']} --seeds {count}{more}"
+
+
+def _how(record: dict[str, Any]) -> str:
+    if record["kind"] == "exact":
+        return "by arithmetic"
+    settings, seeds = record["settings"], record["seeds"]
+    return (
+        f"{len(settings['recipes'])} encoder(s) of {html.escape(str(settings['data']))}, "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     )
 
 
@@ -91,16 +165,23 @@ def _in_words(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(map(_in_words, value))
+    if isinstance(value, dict) and value.keys() == {"mean", "spread", "seeds"}:
+        return f"{value['mean']:.3g}" + (f" ± {value['spread']:.1g}" if len(value["seeds"]) > 1 else "")
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_in_words(item)}" for name, item in value.items())
-    return str(value)
+    return "none" if value is None else str(value)
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """The records as a table for the documentation."""
-    lines = ["| id | source | claim | verdict | measured |", "| --- | --- | --- | --- | --- |"]
+    """The records as a table for the documentation: what was found, and of trained claims what the paper reports."""
+    trained = any(record["kind"] == "trained" for record in records)
+    heads = ["id", "source", "claim", "verdict", "measured", *(["why, and what the paper reports"] if trained else [])]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for record in records:
         values = "; ".join(f"{k.replace('_', ' ')}: {_in_words(v)}" for k, v in record.get("values", {}).items())
-        cells = (f"`{record['id']}`", record["source"], record["claim"], f"**{record['verdict']}**", values)
+        cells = [f"`{record['id']}`", record["source"], record["claim"], f"**{outcome(record)}**", values]
+        if trained:
+            reported = record.get("reported")
+            cells.append(". ".join(part for part in (record.get("why"), reported and f"Paper: {reported}") if part))
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
