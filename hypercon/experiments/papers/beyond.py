@@ -25,7 +25,7 @@ from hypercon.experiments.papers.claim import (
 )
 from hypercon.experiments.papers.encoders import SHARPNESSES, Encoders
 from hypercon.experiments.papers.reading import each, means, over_temperature, spreads, uniformity
-from hypercon.experiments.papers.recipe import Recipe
+from hypercon.experiments.papers.recipe import MOVING, Recipe
 
 CLAIMS: list[Claim] = []
 claim = claims_to(CLAIMS, "")
@@ -40,7 +40,7 @@ PLAIN = sweep.PLAIN
     "norm-steadies",
     "Wang & Isola 2020, section 1",
     "A fixed norm makes training steadier.",
-    rule="of six learning rates of SGD, 0.03 to 10, the network with normalisation diverges at fewer, and where both "
+    rule="of six learning rates of SGD, 0.0001 to 10, the network with normalisation diverges at fewer, and where both "
     "train, the logs of its gradient's length spread clearly less; in a range if one of the two",
     judge=lambda v: (
         HOLDS
@@ -86,7 +86,7 @@ def _(encoders: Encoders) -> Measured:
         for head, rates in found.items()
     }
     lengths = {
-        names[head]: (range(1, len(found[head][0.3][0]["gradients"]) + 1), found[head][0.3][0]["gradients"])
+        names[head]: (range(1, len(found[head][0.01][0]["gradients"]) + 1), found[head][0.01][0]["gradients"])
         for head in found
     }
     values = {
@@ -96,7 +96,7 @@ def _(encoders: Encoders) -> Measured:
         "spreads_less": clearly_more(log_spread["free"], log_spread["plain"]),
     }
     panels = (
-        Panel("step", "length of the gradient, rate 0.3", lengths, log_y=True),
+        Panel("step", "length of the gradient, rate 0.01", lengths, log_y=True),
         Panel(
             "learning rate",
             "loss at the end, where it is finite",
@@ -367,11 +367,12 @@ def _escape(name: str, recipes: dict[str, Recipe]) -> None:
                 ]
             )
             others[label] = [m["gap"] for m in found], [uniformity(m) for m in found]
-        values = {
+        values: dict[str, Any] = {
             "above": above,
             "knn_z": each(encoders, {"fixed at 0.2": PLAIN[0.2], **recipes}, "knn_z"),
-            "ended_at": each(encoders, recipes, "temperature"),
         }
+        if moving := {label: recipe for label, recipe in recipes.items() if recipe.loss in MOVING}:
+            values["ended_at"] = each(encoders, moving, "temperature")
         line = [float(np.mean([m["gap"] for m in ms])) for ms in plane.values()]
         height = [float(np.mean([uniformity(m) for m in ms])) for ms in plane.values()]
         curves: dict[str, Any] = {"fixed temperatures, 0.05 to 5": (line, height)} | others

@@ -6,7 +6,7 @@ that another has paid for. Trainings run side by side as processes, each on one 
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import json
 import time
@@ -46,17 +46,19 @@ class Encoders:
     data : str
         As `hypercon.data.load_both` takes it.
     folder : path-like
-        Where they are kept.
+        Where they are kept, those of each data set and length of training in a folder of their own.
     seeds : sequence of int
     epochs : int, optional
         Passes over the images at the usual batch size; None takes what suits the data.
     """
 
     def __init__(self, data: str, folder: str | Path, seeds: Sequence[int], epochs: int | None = None) -> None:
-        self.data, self.folder, self.seeds = str(data), Path(folder), tuple(seeds)
-        self.train, self.test = load_both(self.data)
+        self.data, self.seeds = str(data), tuple(seeds)
+        self.train, self.test = _load(self.data)
         size = min(BATCH, len(self.train))
         self.steps = plan_for(self.train).steps if epochs is None else epochs * (len(self.train) // size)
+        self.folder = Path(folder) / f"{Path(self.data).stem}-{self.steps}-steps"
+        self._checksum = checksum(self.train, self.test)
         self._known: dict[tuple[str, int], dict[str, Any]] = {}
 
     @property
@@ -94,21 +96,21 @@ class Encoders:
         Returns
         -------
         dict
-            Of the recipes whose training failed, and why. One that diverged because its claim is about that has not
-            failed.
+            Of the recipes whose training failed, and why.
         """
         from tqdm import tqdm  # imported when training starts: it would slow the library's own import
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        wanted = [r for r in dict.fromkeys(recipes) if r.start] + [r for r in dict.fromkeys(recipes) if not r.start]
-        starts = list(dict.fromkeys(r.start for r in wanted if r.start))
-        failed: dict[Recipe, str] = {}
-        with tqdm(total=0, disable=not progress, unit="training", smoothing=0) as bar:
-            for stage in (starts, [r for r in wanted if r not in starts]):  # what others go on from comes first
-                missing = [(r, seed) for seed in self.seeds for r in stage if not self._finished(r, seed)]
-                bar.total += len(missing)
-                bar.refresh()
-                for recipe, seed, reason in _in_processes(self._task, missing, jobs):
+        wanted = dict.fromkeys(recipes)
+        starts = dict.fromkeys(r.start for r in wanted if r.start)  # what others go on from comes first
+        missing = [
+            [(r, seed) for seed in self.seeds for r in stage if not self._finished(r, seed)]
+            for stage in (list(starts), [r for r in wanted if r not in starts])
+        ]
+        count, failed = sum(map(len, missing)), dict[Recipe, str]()
+        with tqdm(total=count, disable=not (progress and count), unit="training", smoothing=0) as bar:
+            for stage in missing:
+                for recipe, seed, reason in _in_processes(self._task, stage, jobs):
                     if reason:
                         failed[recipe] = f"seed {seed}: {reason}"
                     bar.set_postfix_str(f"{recipe.name[:40]}, seed {seed}", refresh=False)
@@ -124,8 +126,7 @@ class Encoders:
         made = make(recipe, self.train, seed)
         if recipe.loss == "none":
             return made
-        arrays = read_arrays(self.path(recipe, seed))
-        made.load_state({name[7:]: value for name, value in arrays.items() if name.startswith("weight/")})
+        made.load_state(_weights(self.path(recipe, seed)))
         made.eval()
         return made
 
@@ -142,7 +143,7 @@ class Encoders:
         return {
             "data": Path(self.data).name,
             "images": len(self.train),
-            "checksum": checksum(self.train, self.test),
+            "checksum": self._checksum,
             "steps": self.steps,
         }
 
@@ -178,39 +179,59 @@ def _in_processes(
             yield recipe, seed, task(recipe, seed)()
         return
     import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 
-    pool = ProcessPoolExecutor(
-        min(jobs, len(missing)), multiprocessing.get_context("spawn"), initializer=threads.set_threads, initargs=(1,)
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(missing)), context, initializer=_become_worker)
     try:
         running = {pool.submit(task(recipe, seed)): (recipe, seed) for recipe, seed in missing}
         for done in as_completed(running):
             yield *running[done], done.result()
+    except BrokenExecutor:
+        raise TrainingError(
+            "a training process was ended from outside: run again, with fewer jobs if memory is short"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _become_worker() -> None:
+    """One thread, and no end at an interrupt: the process that started this one lets it finish what it has begun."""
+    import signal
+
+    threads.set_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(data: str) -> tuple[Dataset, Dataset]:
+    return load_both(data)
 
 
 def _train_and_keep(data: str, recipe: Recipe, seed: int, steps: int, path: str, described: dict[str, Any]) -> str:
     """One training in a process of its own; what went wrong, or nothing."""
     try:
         with threads.one_blas_thread():
-            train, test = load_both(data)
+            train, test = _load(data)
             start = None
             if recipe.start:
-                start = {
-                    name[7:]: value
-                    for name, value in read_arrays(Path(path).parent / f"{recipe.start.name}-seed-{seed}.npz").items()
-                    if name.startswith("weight/")
-                }
+                start = _weights(Path(path).parent / f"{recipe.start.name}-seed-{seed}.npz")
             encoder, measured = train_one(recipe, train, test, seed, steps, start)
         notes = {"settings": _settings(recipe, seed, described), "measured": measured}
         with atomic(path) as stream:
-            weights: dict[str, Any] = {f"weight/{name}": value for name, value in encoder.state().items()}
+            weights: dict[str, Any] = {_WEIGHT + name: value for name, value in encoder.state().items()}
             np.savez(stream, notes=np.array(json.dumps(notes)), **weights)
     except HyperconError as error:
         return str(error)
     return ""
+
+
+_WEIGHT = "weight/"
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    """What `Module.load_state` takes, from a kept encoder."""
+    return {name.removeprefix(_WEIGHT): value for name, value in read_arrays(path).items() if name.startswith(_WEIGHT)}
 
 
 def _settings(recipe: Recipe, seed: int, described: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +305,7 @@ def train_one(
         schedule = cosine(rate, epochs * each * recipe.moments)
         plain = Adam(parameters, schedule) if recipe.optimizer == "adam" else SGD(parameters, rate, momentum=0.9)
         optimizer = _Watched(plain)
-        for moment in range(recipe.moments):
+        for _ in range(recipe.moments):
             if recipe.moments > 1:
                 moments.append(look(encoder, recipe, train, test, seed))
             try:
@@ -307,7 +328,6 @@ def train_one(
                 diverged = True
                 encoder = make(recipe, train, seed)
                 break
-            del moment
         history["gradients"] = [length for length in optimizer.lengths if np.isfinite(length)]
         last_temperature = temperature.value if temperature is not None else recipe.temperature
     found = look(encoder, recipe, train, test, seed, last_temperature)
@@ -430,6 +450,5 @@ def checksum(*parts: Dataset) -> str:
     for part in parts:
         for array in (part.images, part.labels):
             if array is not None:
-                with contextlib.suppress(AttributeError):
-                    digest.update(np.ascontiguousarray(array).data)
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

@@ -45,10 +45,10 @@ BATCHES = {
     loss: {size: Recipe(loss, 0.1, batch_size=size) for size in (16, 32, 64, 256)} for loss in ("nt_xent", "dcl")
 }
 STRENGTHS = {s: Recipe("info_nce", 0.2, strength=s) for s in (0.3, 1.0, 1.7, 2.5)}
-RATES = {
+RATES = {  # at a temperature of 1, which is none: products off the sphere have a scale of their own
     head: {
-        rate: Recipe("info_nce", 0.2, head=head, optimizer="sgd", rate=rate, share=0.25)
-        for rate in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+        rate: Recipe("info_nce", 1.0, head=head, optimizer="sgd", rate=rate, share=0.25)
+        for rate in (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
     }
     for head in ("plain", "free")
 }
