@@ -196,11 +196,22 @@ def _in_processes(
 
 
 def _become_worker() -> None:
-    """One thread, and no end at an interrupt: the process that started this one lets it finish what it has begun."""
+    """One thread, and no end at an interrupt: the process that started this one lets it finish what it has begun. Where
+    that one is killed, this one ends too; it would wait for work for ever."""
+    import multiprocessing
+    import os
     import signal
+    import threading
 
     threads.set_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from typing import Any
 from hypercon import losses
 from hypercon.autograd import clip, exp, log_softmax, matmul, mean, transpose, where
 from hypercon.autograd import sum as total
+from hypercon.autograd.ops import raw
 from hypercon.data import Augmentation
 from hypercon.errors import InputError
 from hypercon.losses.common import one_hot, onto_sphere
@@ -103,10 +104,10 @@ def macl(z1: Any, z2: Any, *, temperature: float, alpha: float = 0.5, normalize:
     u, v = (onto_sphere(z1), onto_sphere(z2)) if normalize else (z1, z2)
     similarities = matmul(u, transpose(v))
     positive = one_hot(u.shape[0], similarities)
-    aligned = float(similarities.data[positive].mean())
+    aligned = float(raw(similarities)[positive].mean())
     log_p = log_softmax(similarities / (temperature * (1 + alpha * aligned)), axis=1)
     found = total(where(positive, log_p, 0.0), axis=1)
-    weights = 1 / (1 - clip(exp(found.data), 0.0, 0.999))
+    weights = 1 / (1 - clip(exp(raw(found)), 0.0, 0.999))
     return -mean(found * weights)
 
 

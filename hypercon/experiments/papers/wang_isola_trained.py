@@ -380,8 +380,8 @@ def _(encoders: Encoders) -> Measured:
     "jing-collapse",
     "figure 5 of Jing et al. 2022",
     "Strong augmentation collapses dimensions, and uniformity hardly sees it.",
-    rule="from views of strength 0.3 to 2.5 the effective rank falls clearly and by more than a quarter, and uniformity "
-    "by a smaller share; in a range if the first holds from 0.3 to 1 alone, or without the second",
+    rule="from views of strength 0.3 to 2.5 the effective rank falls clearly and by more than a quarter, and "
+    "uniformity by a smaller share; in a range if the first holds from 0.3 to 1 alone, or without the second",
     judge=lambda v: (
         HOLDS
         if "2.5" in v["rank_falls_to"] and v["share_lost"]["uniformity"] < v["share_lost"]["effective_rank"]
