@@ -304,17 +304,21 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     claims = papers.choose(arguments.claims or ["exact"], unknown.append)
     for line in unknown:
         _say(f"hypercon reproduce: {line}")
-    records = papers.run(
-        claims,
-        arguments.out,
-        seed=arguments.seed,
-        seeds=arguments.seeds,
-        data=arguments.data,
-        jobs=arguments.jobs,
-        epochs=arguments.epochs,
-        progress=True,
-        say=_say,
-    )
+    try:
+        records = papers.run(
+            claims,
+            arguments.out,
+            seed=arguments.seed,
+            seeds=arguments.seeds,
+            data=arguments.data,
+            jobs=arguments.jobs,
+            epochs=arguments.epochs,
+            progress=True,
+            say=_say,
+        )
+    except KeyboardInterrupt:
+        _say(f"\ninterrupted; what was trained is kept in {arguments.out}, and the same command goes on from there")
+        return INTERRUPTED
     print(papers.table(records))
     print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html")
     if unknown:

@@ -210,6 +210,12 @@ def _crossing(finer: dict[str, Any], coarser: dict[str, Any]) -> float | None:
     return float(np.exp(np.log(SHARPNESSES[last]) * (1 - share) + np.log(SHARPNESSES[last + 1]) * share))
 
 
+def _where(crossing: float | None) -> str:
+    if crossing is None:
+        return "none up to 100"
+    return f"at {crossing:.2g}" if crossing > SHARPNESSES[0] else "none from 0.1 on, the smaller is always ahead"
+
+
 @claim(
     "spectrum",
     "the kernel of Wang & Isola 2020, section 4.3",
@@ -221,7 +227,7 @@ def _crossing(finer: dict[str, Any], coarser: dict[str, Any]) -> float | None:
     recipes=[PLAIN[tau] for tau in (0.02, 0.07, 0.2, 0.5, 1.0, 2.5)],
     why=lambda v: (
         f"within for {', '.join(v['within']) or 'no pair'}; crossings: "
-        + ", ".join(f"{pair} {'none' if at is None else format(at, '.2g')}" for pair, at in v["crossing"].items())
+        + ", ".join(f"{pair} {_where(at)}" for pair, at in v["crossing"].items())
         + ". A larger temperature also gathers classes, which costs uniformity at every scale, and so is not the more "
         "uniform one even where its own kernel works"
     ),

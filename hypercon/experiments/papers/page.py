@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -21,6 +21,12 @@ from hypercon.plotting import CLASS_COLOURS
 
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
+WORDS = dict(
+    zip(VERDICTS, ("hold", "hold in a range", "do not hold here", "contradict the paper's own text"), strict=True)
+)
+MOST_TICKS = 8  # of a curve's own places; of more an axis shows round numbers
+MOST_VALUES = 6  # of one measure in a cell of the documentation
+WIDE = 700  # pixels; a picture that is wider takes the whole width of the page
 
 
 def figure(measured: Measured) -> Figure:
@@ -59,6 +65,9 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         ax.axhline(level, color="#555555", linewidth=1.2, linestyle=STYLES[(i + 3) % 4], label=name, zorder=0)
     if panel.log_x:
         ax.set_xscale("log")
+        places = sorted({float(value) for x, _ in panel.curves.values() for value in x})
+        if len(places) <= MOST_TICKS:
+            ax.set_xticks(places, [f"{place:g}" for place in places])
         ax.xaxis.set_minor_formatter(NullFormatter())  # between the powers of ten there is no room for more
     if panel.log_y:
         ax.set_yscale("log")
@@ -89,7 +98,8 @@ def _draw_scene(ax: Axes, scene: Scene) -> None:
         for kind in np.unique(scene.labels):
             here = scene.points[scene.labels == kind]
             ax.scatter(here[:, 0], here[:, 1], s=7, color=CLASS_COLOURS[kind % len(CLASS_COLOURS)], linewidths=0)
-    ax.set(aspect="equal", xticks=[], yticks=[])
+    limit = 1.08 * float(np.abs(scene.points).max())
+    ax.set(aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[])
     ax.spines[:].set_color("#CCCCCC")
 
 
@@ -115,9 +125,11 @@ def _article(record: dict[str, Any], out: Path) -> str:
     escaped = {key: html.escape(str(record[key])) for key in ("id", "source", "claim", "rule")}
     verdict = html.escape(outcome(record))
     picture = out / f"{record['id']}.png"
-    image = ""
+    image, wide = "", ""
     if "verdict" in record and picture.exists():
-        data = base64.b64encode(picture.read_bytes()).decode()
+        png = picture.read_bytes()
+        wide = ' class="wide"' if int.from_bytes(png[16:20]) > WIDE else ""  # where a PNG says how wide it is
+        data = base64.b64encode(png).decode()
         image = f'<img alt="The measurement of {escaped["id"]}" src="data:image/png;base64,{data}">'
     values = "".join(
         f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{html.escape(_in_words(value))}</td></tr>"
@@ -127,7 +139,7 @@ def _article(record: dict[str, Any], out: Path) -> str:
     lines = [("Why", record.get("why")), ("The paper", record.get("reported")), ("Rule", f"{record['rule']}.")]
     notes = "".join(f"<p><b>{name}.</b> {html.escape(str(text))}</p>" for name, text in lines if text)
     return (
-        f'<article id="{escaped["id"]}"><header><p class="verdict {kind}">{verdict}</p>'
+        f'<article id="{escaped["id"]}"{wide}><header><p class="verdict {kind}">{verdict}</p>'
         f'<h2>{escaped["claim"]}</h2><p class="source">{escaped["source"]}; {_how(record)}</p></header>{image}'
         f"<details><summary>Measured</summary><table>{values}</table></details>{notes}"
         f"<p><code>{html.escape(command(record))}</code></p></article>"
@@ -172,16 +184,77 @@ def _in_words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """The records as a table for the documentation: what was found, and of trained claims what the paper reports."""
-    trained = any(record["kind"] == "trained" for record in records)
-    heads = ["id", "source", "claim", "verdict", "measured", *(["why, and what the paper reports"] if trained else [])]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+def markdown(records: Sequence[dict[str, Any]], pictures: Collection[str] = ()) -> str:
+    """The records as a table for the documentation: what was found, and what the paper reports.
+
+    Parameters
+    ----------
+    records : sequence of dict
+    pictures : collection of str
+        Ids of those that lie as pictures in ``reproductions/`` beside the page.
+    """
+    lines = ["| id | source | claim | verdict | measured | the paper |", "|" + " --- |" * 6]
     for record in records:
-        values = "; ".join(f"{k.replace('_', ' ')}: {_in_words(v)}" for k, v in record.get("values", {}).items())
-        cells = [f"`{record['id']}`", record["source"], record["claim"], f"**{outcome(record)}**", values]
-        if trained:
-            reported = record.get("reported")
-            cells.append(". ".join(part for part in (record.get("why"), reported and f"Paper: {reported}") if part))
+        name = f"`{record['id']}`"
+        cells = [
+            f"[{name}](reproductions/{record['id']}.png)" if record["id"] in pictures else name,
+            record["source"],
+            record["claim"],
+            f"**{outcome(record)}**",
+            "; ".join(f"{k.replace('_', ' ')}: {_in_words(_some(v))}" for k, v in record.get("values", {}).items()),
+            record.get("reported", ""),
+        ]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def document(records: Sequence[dict[str, Any]], pictures: Collection[str]) -> str:
+    """The page of the documentation, made of the records of a full run.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        Exact ones and trained ones.
+    pictures : collection of str
+        Ids of those that lie as pictures in ``reproductions/`` beside the page.
+    """
+    exact, trained = ([r for r in records if r["kind"] == kind] for kind in ("exact", "trained"))
+    settings, seeds = trained[0]["settings"], trained[0]["seeds"]
+    encoders = len({recipe for record in trained for recipe in record["settings"]["recipes"]})
+    uneven = sorted({len(record["seeds"]) for record in trained} - {len(seeds)})
+    text = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
+    return Template(text).substitute(
+        all=len(records),
+        counts=_counted(records),
+        reasons="".join(f"- `{r['id']}`, *{r['verdict']}*: {r['why']}.\n" for r in records if "why" in r),
+        exact_how=f"{len(exact)} claims: {_counted(exact)}. They were drawn with seed {exact[0]['seed']}.",
+        exact=markdown(exact),
+        trained_how=(
+            f"{len(trained)} claims: {_counted(trained)}. They look at {encoders} encoders of {settings['data']} "
+            f"({settings['images']:,} images, {settings['steps']} steps), each trained with seeds "
+            f"{', '.join(map(str, seeds))}" + (f" (some with {uneven[0]} seeds)" if uneven else "") + "."
+        ),
+        trained=markdown(trained, pictures),
+        pictures="\n".join(
+            f"**`{r['id']}`**, {r['source']}: {r['claim']} *{r['verdict'].capitalize()}.*\n\n"
+            f"![{r['id']}](reproductions/{r['id']}.png)\n"
+            for r in trained
+            if r["id"] in pictures
+        ),
+        data=settings["data"],
+        seeds=len(seeds),
+    )
+
+
+def _counted(records: Sequence[dict[str, Any]]) -> str:
+    """How often each verdict fell, in words."""
+    verdicts = [record["verdict"] for record in records]
+    return ", ".join(f"{verdicts.count(verdict)} {WORDS[verdict]}" for verdict in VERDICTS if verdict in verdicts)
+
+
+def _some(value: Any) -> Any:
+    """Of many settings of a measure a few, spread evenly."""
+    if not isinstance(value, dict) or len(value) <= MOST_VALUES:
+        return value
+    names = list(value)
+    return {names[i]: value[names[i]] for i in np.linspace(0, len(names) - 1, MOST_VALUES).round().astype(int)}

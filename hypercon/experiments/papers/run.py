@@ -241,7 +241,8 @@ def _expected(made: Claim) -> str:
     if not made.recipes:
         return "seconds"
     count = len(made.recipes)
-    return f"{count} encoder{'s' if count > 1 else ''} a seed, about {max(1, round(count * SECONDS_EACH / 60))} min"
+    minutes = max(1, round(count * SECONDS_EACH / 60))
+    return f"{count} encoder{'s' if count > 1 else ''}, about {minutes} min a seed"
 
 
 SECONDS_EACH = 5  # of an encoder of digits, on one quiet core

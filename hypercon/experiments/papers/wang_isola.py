@@ -294,6 +294,10 @@ def _(rng: np.random.Generator) -> Measured:
     rule="inconsistent if that value is lower for views of unrelated instances than for aligned ones, so that "
     "descending it would tear views apart",
     judge=inconsistent_if(lambda v: v["as_printed_unrelated"] < v["as_printed_aligned"]),
+    why=lambda v: (
+        f"as printed it is {v['as_printed_unrelated']:.2f} for unrelated views and {v['as_printed_aligned']:.2f} for "
+        f"aligned ones: a minus sign is missing"
+    ),
 )
 def _(rng: np.random.Generator) -> Measured:
     z = unit_rows(rng, 64, 16)
@@ -316,6 +320,7 @@ def _(rng: np.random.Generator) -> Measured:
     "The uniformity of a batch is the log of 2 / (K (K - 1)) times the sum over i != j, as printed there.",
     rule="inconsistent if, over ordered pairs, that exceeds the mean by log 2: the prefix counts every pair once",
     judge=inconsistent_if(lambda v: abs(v["excess"] - math.log(2)) < 1e-12),
+    why=lambda v: f"over ordered pairs it exceeds the mean by {v['excess']:.4f}, which is log 2",
 )
 def _(rng: np.random.Generator) -> Measured:
     sizes, excess = [4, 16, 64, 256], []

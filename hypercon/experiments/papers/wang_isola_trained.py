@@ -142,19 +142,19 @@ def _(encoders: Encoders) -> Measured:
     known = _known(np.random.default_rng(0))
     leaves = each(encoders, sweep.CIRCLE, _potential)
     lowest = [clearly_more(leaves[other], leaves["contrastive"]) for other in ("random", "supervised")]
-    order = list(known.values())
+    order, floor = list(known.values()), float(np.exp(uniformity_floor(2)))
     values = {
         "potential": leaves,
         "known": known,
-        "known_in_order": order == sorted(order, reverse=True) and abs(order[-1] - np.exp(uniformity_floor(2))) < 1e-3,
+        "known_in_order": bool(order == sorted(order, reverse=True) and abs(order[-1] - floor) < 1e-3),
         "contrastive_lowest": all(lowest),
     }
     curves = {
         "known distributions": (list(known), order),
         "encoders": (list(leaves), means(leaves)),
     }
-    floor = {"e^-4 I_0(4)": float(np.exp(uniformity_floor(2)))}
-    panel = Panel("", "mean potential of pairs, t = 2", curves, floor, dots=True, spreads={"encoders": spreads(leaves)})
+    level = {"e^-4 I_0(4)": floor}
+    panel = Panel("", "mean potential of pairs, t = 2", curves, level, dots=True, spreads={"encoders": spreads(leaves)})
     return Measured(values, panel)
 
 

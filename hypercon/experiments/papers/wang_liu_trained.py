@@ -401,8 +401,8 @@ def _(encoders: Encoders) -> Measured:
     scenes = tuple(
         Scene(
             f"temperature {tau:g}",
-            neighbour_map(encoders.encoder(recipe, encoders.seeds[0]).embed(encoders.test.images[:500])[1]),
-            None if encoders.test.labels is None else encoders.test.labels[:500],
+            neighbour_map(encoders.encoder(recipe, encoders.seeds[0]).embed(encoders.test.images[:300])[1]),
+            None if encoders.test.labels is None else encoders.test.labels[:300],
         )
         for tau, recipe in both.items()
     )
