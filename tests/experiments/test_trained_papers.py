@@ -25,7 +25,8 @@ from hypercon.experiments.papers.claim import (
     over_seeds,
     rank_correlation,
 )
-from hypercon.experiments.papers.encoders import Encoders, train_one
+from hypercon.experiments.papers.encoders import Encoders
+from hypercon.experiments.papers.making import train_one
 from hypercon.experiments.papers.neighbour_map import neighbour_map
 from hypercon.experiments.papers.reading import uniformity
 from hypercon.experiments.papers.recipe import OBJECTIVES, Recipe, macl, objective

@@ -3,6 +3,7 @@
 from hypercon.experiments.papers import (
     beyond,
     foundations,
+    table_1,
     wang_isola,
     wang_isola_trained,
     wang_liu,
@@ -10,5 +11,5 @@ from hypercon.experiments.papers import (
 )
 from hypercon.experiments.papers.claim import Claim
 
-_ROOMS = (wang_liu, wang_isola, foundations, wang_liu_trained, wang_isola_trained, beyond)
+_ROOMS = (wang_liu, wang_isola, foundations, wang_liu_trained, table_1, wang_isola_trained, beyond)
 CLAIMS: dict[str, Claim] = {made.id: made for room in _ROOMS for made in room.CLAIMS}

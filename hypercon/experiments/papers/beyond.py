@@ -23,7 +23,8 @@ from hypercon.experiments.papers.claim import (
     over_seeds,
     rank_correlation,
 )
-from hypercon.experiments.papers.encoders import SHARPNESSES, Encoders
+from hypercon.experiments.papers.encoders import Encoders
+from hypercon.experiments.papers.making import SHARPNESSES
 from hypercon.experiments.papers.reading import each, means, over_temperature, spreads, uniformity
 from hypercon.experiments.papers.recipe import MOVING, Recipe
 

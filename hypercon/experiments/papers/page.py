@@ -163,9 +163,9 @@ def command(record: dict[str, Any]) -> str:
 def _how(record: dict[str, Any]) -> str:
     if record["kind"] == "exact":
         return "by arithmetic"
-    settings, seeds = record["settings"], record["seeds"]
+    settings, seeds, count = record["settings"], record["seeds"], len(record["settings"]["recipes"])
     return (
-        f"{len(settings['recipes'])} encoder(s) of {html.escape(str(settings['data']))}, "
+        f"{count} encoder{'s' if count > 1 else ''} of {html.escape(str(settings['data']))}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     )
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hypercon.experiments.papers.claim import Panel, over_seeds
-from hypercon.experiments.papers.encoders import SHARPNESSES, Encoders
+from hypercon.experiments.papers.encoders import Encoders
+from hypercon.experiments.papers.making import SHARPNESSES
 from hypercon.experiments.papers.recipe import Recipe
 
 Read = str | Callable[[dict[str, Any]], float]
