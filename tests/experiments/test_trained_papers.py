@@ -26,7 +26,7 @@ from hypercon.experiments.papers.claim import (
     rank_correlation,
 )
 from hypercon.experiments.papers.encoders import Encoders
-from hypercon.experiments.papers.making import train_one
+from hypercon.experiments.papers.making import make, train_one
 from hypercon.experiments.papers.neighbour_map import neighbour_map
 from hypercon.experiments.papers.reading import uniformity
 from hypercon.experiments.papers.recipe import OBJECTIVES, Recipe, macl, objective
@@ -434,8 +434,10 @@ def test_every_head_starts_from_the_same_network_and_the_same_seed_gives_the_sam
     (first, a), (second, b) = (train_one(recipe, train, test, 0, 50) for _ in range(2))
     assert all(np.array_equal(x, second.state()[name]) for name, x in first.state().items())
     assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
-    other, _ = train_one(recipe, train, test, 1, 50)
-    assert not np.array_equal(first.state()["backbone.layers.1.weight"], other.state()["backbone.layers.1.weight"])
+    other = make(recipe, train, 1)
+    name = "backbone.layers.1.weight"
+    assert np.array_equal(make(recipe, train, 0).state()[name], make(UNTRAINED, train, 0).state()[name])
+    assert not np.array_equal(make(recipe, train, 0).state()[name], other.state()[name])
 
 
 def test_a_network_without_a_sphere_that_diverges_says_so_and_ends():
