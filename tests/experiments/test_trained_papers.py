@@ -21,7 +21,8 @@ from hypercon.experiments.papers.claim import (
     Measured,
     Panel,
     clearly_more,
-    ordered_from,
+    judge_order,
+    ordered_over,
     over_seeds,
     rank_correlation,
 )
@@ -43,11 +44,17 @@ def leaves(means):
 
 U = {"0.005": 0.80, "0.1": 0.86, "0.2": 0.87, "1": 0.81, "5": 0.74}
 FLAT = dict.fromkeys(U, 0.9)
-ORDER = {
-    HOLDS: {"ordered_from": "0.05"},
-    RANGE: {"ordered_from": "0.2"},
-    REFUTED: {"ordered_from": None},
-}
+RISING = leaves(dict(zip(("0.05", "0.1", "0.2", "0.5"), (1, 2, 3, 4), strict=True)))
+
+
+def order(name):
+    return {
+        HOLDS: {name: RISING, "range": ["0.05", "0.5"]},
+        RANGE: {name: RISING, "range": ["0.1", "0.5"]},
+        REFUTED: {name: RISING, "range": ["0.2", "0.5"]},
+    }
+
+
 TABLE = {
     HOLDS: {"stands": ["a"] * 9, "orderings": 9},
     RANGE: {"stands": ["a"] * 5, "orderings": 9},
@@ -83,10 +90,10 @@ MEASUREMENTS = {  # what would have to be measured for each verdict that a rule 
         RANGE: {"knn_z": leaves({"0.2": 0.87, "untrained": 0.75, "eq. 6": 0.81})},
         REFUTED: {"knn_z": leaves({"0.2": 0.87, "untrained": 0.75, "eq. 6": 0.88})},
     },
-    "wl-fig4": ORDER,
-    "wl-fig5": ORDER,
-    "wl-entropy-trained": ORDER,
-    "false-negatives": ORDER,
+    "wl-fig4": order("uniformity"),
+    "wl-fig5": order("tolerance"),
+    "wl-entropy-trained": order("entropy"),
+    "false-negatives": order("share"),
     "wl-fig6": {
         HOLDS: {
             "hard": leaves({"0.3": 3, "0.7": 3, "1": 3}),
@@ -100,11 +107,7 @@ MEASUREMENTS = {  # what would have to be measured for each verdict that a rule 
         },
     },
     "wl-fig7": {HOLDS: {"lower_at": ["0.3", "0.7", "1"]}, RANGE: {"lower_at": ["1"]}, REFUTED: {"lower_at": []}},
-    "wl-fig8-positives": {
-        HOLDS: {"ordered_from": "0.1", "up_to_1_from": "0.1"},
-        RANGE: {"ordered_from": None, "up_to_1_from": "0.1"},
-        REFUTED: {"ordered_from": None, "up_to_1_from": None},
-    },
+    "wl-fig8-positives": order("positive"),
     "wl-fig8-gap": {
         HOLDS: {"gap": leaves({"0.07": 0.1, "0.2": 0.05, "0.5": 0.0, "1": -0.1})},
         RANGE: {"gap": leaves({"0.07": 0.1, "0.2": 0.12, "0.5": 0.0, "1": -0.1})},
@@ -276,11 +279,13 @@ def test_differences_are_taken_within_a_seed():
     assert clearly_more(over_seeds([value + 0.01 for value in noisy]), over_seeds(noisy))
 
 
-def test_an_order_is_followed_from_its_far_end():
-    falling = leaves({"a": 1, "b": 3, "c": 2, "d": 1})
-    assert ordered_from(falling, rises=False) == "b"
-    assert ordered_from(falling, rises=True) is None
-    assert ordered_from(leaves({"a": 1, "b": 2}), rises=True) == "a"
+def test_an_order_is_looked_for_over_the_longest_stretch():
+    falling = leaves({"a": 1, "b": 3, "c": 2, "d": 1, "e": 1})
+    assert ordered_over(falling, rises=False) == ["b", "d"]
+    assert ordered_over(falling, rises=True) == ["a", "b"]
+    assert ordered_over(leaves({"a": 1, "b": 1}), rises=True) is None
+    assert ordered_over(RISING, rises=True) == ["0.05", "0.5"]
+    assert judge_order("x")({"x": RISING, "range": None}) == REFUTED
 
 
 def test_ranks_correlate_whatever_the_scale_and_share_ties():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,15 +207,30 @@ def clearly_more(a: Mapping[str, Any], b: Mapping[str, Any], by: float = 0.0) ->
     return bool(differences.mean() > 2 * error and differences.mean() > 0)
 
 
-def ordered_from(leaves: Mapping[str, Any], rises: bool) -> str | None:
-    """The first of some settings from which on a measure clearly rises, or falls, at every step; None if at none."""
-    names, first = list(leaves), None
-    for low, high in reversed(list(itertools.pairwise(names))):
-        more, less = (high, low) if rises else (low, high)
-        if not clearly_more(leaves[more], leaves[less]):
-            break
-        first = low
-    return first
+def ordered_over(leaves: Mapping[str, Any], rises: bool) -> list[str] | None:
+    """The longest stretch of settings over which a measure clearly rises, or falls, at every step: its two ends, or
+    None where it does at no step. Of equal stretches the first."""
+    names = list(leaves)
+    best = first = 0, 0
+    for i in range(1, len(names)):
+        low, high = (leaves[names[i - 1]], leaves[names[i]]) if rises else (leaves[names[i]], leaves[names[i - 1]])
+        first = (first[0], i) if clearly_more(high, low) else (i, i)
+        best = max(best, first, key=lambda ends: ends[1] - ends[0])
+    return [names[best[0]], names[best[1]]] if best[1] > best[0] else None
+
+
+def judge_order(name: str) -> Callable[[dict[str, Any]], str]:
+    """The rule for a measure that should be ordered over several settings: it holds if ``values["range"]`` has both
+    ends of ``values[name]``, and in a range if it spans three settings at least."""
+
+    def judge(values: dict[str, Any]) -> str:
+        names, span = list(values[name]), values["range"]
+        if span is None:
+            return REFUTED
+        steps = names.index(span[1]) - names.index(span[0])
+        return HOLDS if steps == len(names) - 1 else RANGE if steps > 1 else REFUTED
+
+    return judge
 
 
 def rank_correlation(x: Any, y: Any) -> float:

@@ -116,6 +116,10 @@ def train_one(
                 break
         history["gradients"] = [length for length in optimizer.lengths if np.isfinite(length)]
         last_temperature = temperature.value if temperature is not None else recipe.temperature
+    if not all(np.isfinite(encoder.embed(images)[1]).all() for images in (train.images, test.images)):
+        if recipe.optimizer != "sgd":
+            raise TrainingError("the embeddings are no longer finite after the last step: use a smaller learning rate")
+        diverged, encoder = True, make(recipe, train, seed)
     found = look(encoder, recipe, train, test, seed, last_temperature)
     return encoder, found | {
         "moments": moments,

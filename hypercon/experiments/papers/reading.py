@@ -65,3 +65,8 @@ def spreads(leaves: Mapping[str, Any]) -> list[float]:
 def picked(leaves: Mapping[str, Any], keys: Iterable[float]) -> dict[str, Any]:
     """Some of a measure's settings, in this order."""
     return {f"{key:g}": leaves[f"{key:g}"] for key in keys}
+
+
+def listed(leaves: Mapping[str, Any]) -> str:
+    """The means of a measure, in words."""
+    return ", ".join(f"{leaf['mean']:.3g} ({name})" for name, leaf in leaves.items())

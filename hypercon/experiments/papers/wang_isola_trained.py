@@ -23,17 +23,13 @@ from hypercon.experiments.papers.claim import (
     rank_correlation,
 )
 from hypercon.experiments.papers.encoders import Encoders
-from hypercon.experiments.papers.reading import each, means, over, points, spreads, uniformity
+from hypercon.experiments.papers.reading import each, listed, means, over, points, spreads, uniformity
 from hypercon.metrics import uniformity_floor
 
 CLAIMS: list[Claim] = []
 claim = claims_to(CLAIMS, "Wang & Isola 2020")
 
 ACCURACY = "kNN accuracy on z, 10 labels a class"
-
-
-def _listed(leaves: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {leaf['mean']:.3f}" for name, leaf in leaves.items())
 
 
 def _uniformity_loss(measured: dict[str, Any]) -> float:
@@ -75,7 +71,7 @@ def _angles(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     why=lambda v: (
         "what stands: "
         + (", ".join(name for name, true in v["stands"].items() if true) or "nothing")
-        + f"; uniformity losses: {_listed(v['uniformity_loss'])}. Ten classes, evenly spaced on the circle by the "
+        + f"; uniformity losses: {listed(v['uniformity_loss'])}. Ten classes, evenly spaced on the circle by the "
         "classifier, are nearly uniform at t = 2"
     ),
 )
@@ -136,7 +132,7 @@ def _known(rng: np.random.Generator, count: int = 1000) -> dict[str, float]:
     recipes=sweep.CIRCLE.values(),
     labels=True,
     reported="uniform circle 0.207",
-    why=lambda v: _listed(v["potential"]) + "; ten evenly spaced classes are nearly uniform at t = 2",
+    why=lambda v: listed(v["potential"]) + "; ten evenly spaced classes are nearly uniform at t = 2",
 )
 def _(encoders: Encoders) -> Measured:
     known = _known(np.random.default_rng(0))
@@ -178,7 +174,7 @@ def _(encoders: Encoders) -> Measured:
     ),
     recipes=sweep.EVERYTHING,
     labels=True,
-    why=lambda v: f"rank correlations with accuracy: {_listed(v['correlation'])}",
+    why=lambda v: f"rank correlations with accuracy: {listed(v['correlation'])}",
 )
 def _(encoders: Encoders) -> Measured:
     found = [encoders.measured(recipe) for recipe in sweep.EVERYTHING]
@@ -245,7 +241,7 @@ def _(encoders: Encoders) -> Measured:
     ),
     recipes=[sweep.UNIFORM_ONLY, sweep.TOGETHER["1 align + uniform(2)"]],
     labels=True,
-    why=lambda v: f"accuracy: {_listed(v['knn_z'])}",
+    why=lambda v: f"accuracy: {listed(v['knn_z'])}",
 )
 def _(encoders: Encoders) -> Measured:
     recipes = {"uniformity": sweep.UNIFORM_ONLY, "both": sweep.TOGETHER["1 align + uniform(2)"]}
@@ -309,7 +305,7 @@ def _(encoders: Encoders) -> Measured:
     ),
     recipes=[*sweep.FINETUNED.values(), sweep.BAD_START],
     labels=True,
-    why=lambda v: _listed(v["knn_z"]),
+    why=lambda v: listed(v["knn_z"]),
 )
 def _(encoders: Encoders) -> Measured:
     recipes = {"start": sweep.BAD_START, **sweep.FINETUNED}
@@ -332,7 +328,7 @@ def _(encoders: Encoders) -> Measured:
     recipes=[*sweep.TOGETHER.values(), *sweep.PLAIN.values()],
     labels=True,
     reported="STL-10, 5NN on the output: 78.75 % contrastive, 78.89 % align + uniform",
-    why=lambda v: _listed(v["best"]),
+    why=lambda v: listed(v["best"]),
 )
 def _(encoders: Encoders) -> Measured:
     plain = each(encoders, {tau: r for tau, r in sweep.PLAIN.items() if 0.05 <= tau <= 1}, "knn_z")
