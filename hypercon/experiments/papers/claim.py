@@ -199,10 +199,11 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def clearly_more(a: Mapping[str, Any], b: Mapping[str, Any], by: float = 0.0) -> bool:
-    """Whether one measure lies above another by more than chance: over seeds, the mean of the differences is more than
-    twice its standard error above ``by``. One seed alone decides by the difference itself."""
-    differences = np.asarray(a["seeds"]) - np.asarray(b["seeds"]) - by
+def clearly_more(a: Mapping[str, Any] | float, b: Mapping[str, Any] | float, by: float = 0.0) -> bool:
+    """Whether one measure lies above another, or above a number, by more than chance: over seeds, the mean of the
+    differences is more than twice its standard error above ``by``. One seed alone decides by the difference itself."""
+    high, low = (value["seeds"] if isinstance(value, Mapping) else value for value in (a, b))
+    differences = np.atleast_1d(np.subtract(high, low) - by)
     error = differences.std(ddof=1) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
     return bool(differences.mean() > 2 * error and differences.mean() > 0)
 

@@ -201,7 +201,11 @@ def markdown(records: Sequence[dict[str, Any]], pictures: Collection[str] = ()) 
             record["source"],
             record["claim"],
             f"**{outcome(record)}**",
-            "; ".join(f"{k.replace('_', ' ')}: {_in_words(_some(v))}" for k, v in record.get("values", {}).items()),
+            "; ".join(
+                f"{name.replace('_', ' ')}: {_in_words(_some(value))}"
+                for name, value in record.get("values", {}).items()
+                if name != "sweep"  # what the record has beside what was judged
+            ),
             record.get("reported", ""),
         ]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")

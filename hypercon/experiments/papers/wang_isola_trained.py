@@ -166,9 +166,9 @@ def _(encoders: Encoders) -> Measured:
     "-0.3",
     judge=lambda v: (
         REFUTED
-        if v["encoders"] < 40 or not clearly_more(v["minus"]["-0.3"], v["correlation"]["both"])
+        if v["encoders"] < 40 or not clearly_more(-0.3, v["correlation"]["both"])
         else HOLDS
-        if clearly_more(v["minus"]["-0.5"], v["correlation"]["both"])
+        if clearly_more(-0.5, v["correlation"]["both"])
         and all(clearly_more(v["size"]["both"], v["size"][alone]) for alone in ("alignment", "uniformity"))
         else RANGE
     ),
@@ -189,7 +189,6 @@ def _(encoders: Encoders) -> Measured:
         "encoders": len(found),
         "correlation": correlation,
         "size": {name: over_seeds(np.abs(values).tolist()) for name, values in each_seed.items()},
-        "minus": {name: over_seeds([float(name)] * rows.shape[1]) for name in ("-0.3", "-0.5")},
     }
     average = rows.mean(axis=1)
     cloud = Cloud("alignment loss", "uniformity loss, t = 2", (average[:, 0], average[:, 1]), average[:, 2], ACCURACY)
