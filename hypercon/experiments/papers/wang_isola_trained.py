@@ -368,7 +368,8 @@ def _(encoders: Encoders) -> Measured:
         loss: over_seeds(np.subtract(found["256"]["seeds"], found["16"]["seeds"]).tolist())
         for loss, found in leaves.items()
     }
-    return Measured(leaves | {"lost": lost}, over("batch size", ACCURACY, leaves))
+    curves = {"NT-Xent": leaves["nt_xent"], "DCL": leaves["dcl"]}
+    return Measured(leaves | {"lost": lost}, over("batch size", ACCURACY, curves))
 
 
 @claim(
