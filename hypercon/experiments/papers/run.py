@@ -153,9 +153,7 @@ def examine(made: Claim, seed: int = 0, encoders: Encoders | None = None) -> tup
     try:
         measured = made.measure(encoders if made.recipes else np.random.default_rng([seed, *made.id.encode()]))
         values = json.loads(json.dumps(measured.values, allow_nan=False))  # what is judged is what is recorded
-        record |= {"verdict": made.judge(values), "values": values}
-        if record["verdict"] != HOLDS and (why := made.why(values)):
-            record["why"] = why
+        record |= {"values": values} | _judged(made, values)
     except HyperconError as error:
         record["error"] = f"could not be measured: {error}"
     record["seconds"] = time.perf_counter() - start
@@ -186,13 +184,21 @@ def _opening(made: Claim, seed: int, encoders: Encoders | None) -> dict[str, Any
 
 
 def _taken_up(out: Path, made: Claim, opening: dict[str, Any]) -> dict[str, Any] | None:
-    """The record that an earlier run with the same settings left."""
+    """The record that an earlier run with the same settings left, judged anew."""
     try:
         record: dict[str, Any] = json.loads((out / f"{made.id}.json").read_bytes())
-    except (OSError, ValueError):
+        if any(record[key] != value for key, value in opening.items()) or not (out / f"{made.id}.png").exists():
+            return None
+        return {key: value for key, value in record.items() if key != "why"} | _judged(made, record["values"])
+    except (OSError, ValueError, LookupError, TypeError):  # none, or not such a one
         return None
-    same = isinstance(record, dict) and all(record.get(key) == value for key, value in opening.items())
-    return record if same and "verdict" in record and (out / f"{made.id}.png").exists() else None
+
+
+def _judged(made: Claim, values: dict[str, Any]) -> dict[str, str]:
+    """The verdict on what was measured, and why where it does not simply hold."""
+    verdict = made.judge(values)
+    why = "" if verdict == HOLDS else made.why(values)
+    return {"verdict": verdict} | ({"why": why} if why else {})
 
 
 def _train(claims: Sequence[Claim], encoders: Encoders, jobs: int, progress: bool) -> dict[str, dict[str, str]]:
