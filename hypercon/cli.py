@@ -263,15 +263,20 @@ def _explain(arguments: argparse.Namespace) -> int:
 _REPRODUCE = """\
 Measure claims of Wang & Liu 2021 and Wang & Isola 2020, and judge each by a rule that was written down before.
 
-Every claim leaves a record (JSON) and a picture, and all of them a page, report.html. A claim that does not hold is a
-result and no fault: the status is 1 only where one could not be measured.
+Every claim leaves a record (JSON) and a picture, and all of them a page, report.html. Exact claims are settled by
+arithmetic; trained ones look at small encoders, which are trained once for all claims and kept in DIR/encoders, so a
+run that was interrupted goes on. A claim that does not hold is a result and no fault: the status is 1 only where a
+measurement failed.
 """
 
 _REPRODUCE_EXAMPLES = """\
 examples:
   hypercon reproduce                                all that arithmetic can settle, in under a minute
-  hypercon reproduce --list                         every claim and its source
+  hypercon reproduce --list                         every claim, its source, and how long it takes
   hypercon reproduce wl-eq4 wi-theorem1 --seed 3
+  hypercon reproduce wl-fig9 --seeds 1              one figure, 17 small encoders, two minutes
+  hypercon reproduce trained --jobs 2               all that has to be trained, on two cores
+  hypercon reproduce trained --data my-images.npz --seeds 3 --out runs/mine
 """
 
 
@@ -284,9 +289,19 @@ def _add_reproduce(commands: Any) -> None:
         _REPRODUCE,
         _REPRODUCE_EXAMPLES,
     )
-    parser.add_argument("claims", nargs="*", metavar="ID", default=[], help="ids, exact, or all (default: exact)")
+    parser.add_argument(
+        "claims", nargs="*", metavar="ID", default=[], help="ids, exact, trained, or all (default: exact)"
+    )
     parser.add_argument("--list", action="store_true", help="print every claim and end")
-    parser.add_argument("--seed", type=_whole, default=0, help="of what is drawn (default: 0)")
+    parser.add_argument("--seed", type=_whole, default=0, help="of what is drawn, and the first (default: 0)")
+    parser.add_argument(
+        "--seeds", type=_whole, default=5, metavar="N", help="repeat every training for N seeds (default: 5)"
+    )
+    parser.add_argument(
+        "--data", default="digits", metavar="NAME|FILE.npz", help="what is trained on (default: digits)"
+    )
+    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="trainings side by side (default: 1)")
+    parser.add_argument("--epochs", type=_whole, help="passes over the images (default: what suits the data)")
     parser.add_argument(
         "--out", default="runs/reproduce", metavar="DIR", help="where results go (default: runs/reproduce)"
     )
@@ -298,10 +313,29 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.list:
         print(papers.listing())
         return 0
-    claims = papers.choose(arguments.claims or ["exact"])
-    records = papers.run(claims, arguments.out, seed=arguments.seed, say=_say)
+    unknown = list[str]()
+    claims = papers.choose(arguments.claims or ["exact"], unknown.append)
+    for line in unknown:
+        _say(f"hypercon reproduce: {line}")
+    try:
+        records = papers.run(
+            claims,
+            arguments.out,
+            seed=arguments.seed,
+            seeds=arguments.seeds,
+            data=arguments.data,
+            jobs=arguments.jobs,
+            epochs=arguments.epochs,
+            progress=True,
+            say=_say,
+        )
+    except KeyboardInterrupt:
+        _say(f"\ninterrupted; what was trained is kept in {arguments.out}, and the same command goes on from there")
+        return INTERRUPTED
     print(papers.table(records))
     print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html")
+    if unknown:
+        return USAGE
     return int(any("error" in record for record in records))
 
 

@@ -90,6 +90,24 @@ def _(rng: np.random.Generator) -> Measured:
 
 
 @claim(
+    "wi-fig10",
+    "figure 10",
+    "0F1(; m/2; t^2) tends to 1 as the dimension m grows.",
+    rule="it falls at every dimension from 2 to 1,024 for t = 1, 2 and 3, and exceeds 1 there by less than 2.1 t^2 / m",
+    judge=holds_if(lambda v: v["falls"] and v["largest_excess_times_m_over_t2"] < 2.1),
+)
+def _(rng: np.random.Generator) -> Measured:
+    dims = list(range(2, 1025))
+    rows = {t: np.exp([uniformity_floor(dim, t) + 2 * t for dim in dims]) for t in (1.0, 2.0, 3.0)}
+    values = {
+        "falls": all(bool((np.diff(row) < 0).all()) for row in rows.values()),
+        "largest_excess_times_m_over_t2": max(float((row[-1] - 1) * 1024 / t**2) for t, row in rows.items()),
+    }
+    curves = {f"t = {t:g}": (dims, row) for t, row in rows.items()}
+    return Measured(values, Panel("dimension m", "0F1(; m/2; t^2)", curves, {"1": 1.0}, log_x=True, log_y=True))
+
+
+@claim(
     "wi-estimators",
     "appendix A.1.1",
     "Without pairs of an embedding with itself the estimate follows from that with them, (B exp(L1) - 1) / (B - 1), "
@@ -276,6 +294,10 @@ def _(rng: np.random.Generator) -> Measured:
     rule="inconsistent if that value is lower for views of unrelated instances than for aligned ones, so that "
     "descending it would tear views apart",
     judge=inconsistent_if(lambda v: v["as_printed_unrelated"] < v["as_printed_aligned"]),
+    why=lambda v: (
+        f"as printed it is {v['as_printed_unrelated']:.2f} for unrelated views and {v['as_printed_aligned']:.2f} for "
+        f"aligned ones: a minus sign is missing"
+    ),
 )
 def _(rng: np.random.Generator) -> Measured:
     z = unit_rows(rng, 64, 16)
@@ -298,6 +320,7 @@ def _(rng: np.random.Generator) -> Measured:
     "The uniformity of a batch is the log of 2 / (K (K - 1)) times the sum over i != j, as printed there.",
     rule="inconsistent if, over ordered pairs, that exceeds the mean by log 2: the prefix counts every pair once",
     judge=inconsistent_if(lambda v: abs(v["excess"] - math.log(2)) < 1e-12),
+    why=lambda v: f"over ordered pairs it exceeds the mean by {v['excess']:.4f}, which is log 2",
 )
 def _(rng: np.random.Generator) -> Measured:
     sizes, excess = [4, 16, 64, 256], []
