@@ -16,8 +16,7 @@ from matplotlib.ticker import NullFormatter
 
 from hypercon.experiments.papers.claim import VERDICTS, Cloud, Measured, Panel, Scene
 from hypercon.files import atomic
-from hypercon.palette import CURVES
-from hypercon.plotting import CLASS_COLOURS
+from hypercon.palette import CLASS_COLOURS, CURVES
 
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
