@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -270,4 +271,13 @@ def _bar(total: int, made: int, progress: bool | str) -> Any:
     from tqdm import tqdm  # imported when training starts: it would slow the library's own import
 
     words = progress if isinstance(progress, str) else None
-    return tqdm(total=total, initial=made, desc=words, disable=not progress, unit="step")
+    seconds = 0.1 if sys.stderr.isatty() else 10  # a log of days is to be read too
+    return tqdm(
+        total=total,
+        initial=made,
+        desc=words,
+        disable=not progress,
+        unit="step",
+        mininterval=seconds,
+        maxinterval=seconds,
+    )
