@@ -62,6 +62,7 @@ def check_all_take_part(encoder: Module, optimizer: Optimizer) -> None:
 def objective_of(
     loss: str | Callable[[Any, Any], Any], temperature: float | Temperature | None
 ) -> Callable[[Any, Any], Any]:
+    """The loss as a function of the embeddings of two views."""
     if callable(loss):
         if temperature is not None:
             raise InputError(

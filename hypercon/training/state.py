@@ -125,7 +125,7 @@ class Training:
         told = differences(found.settings, self._settings)
         if not told:  # else these say little
             told = self._other_rate(found.history.rates)
-            told += [f"{_GIVEN[part]} there and now" for part in otherwise if part in _GIVEN]
+            told += [f"{_GIVEN[part]} is another" for part in otherwise if part in _GIVEN]
         if told:
             raise CheckpointError(
                 f"{path} is of a training with other arguments ({'; '.join(told)}): give those again, or choose "

@@ -405,7 +405,7 @@ def other(**changes):
     [
         (other(temperature=0.2), r"temperature LearnedTemperature there, 0.2 now"),
         (other(temperature=hc.LearnedTemperature(0.2, lowest=0.05)), "temperature lowest 0.01 there, 0.05 now"),
-        (other(temperature=hc.LearnedTemperature(0.3)), r"\(the temperature's start there and now; the start of the"),
+        (other(temperature=hc.LearnedTemperature(0.3)), r"\(the temperature's start is another; the start of the"),
         (other(optimizer=partial(hc.optim.SGD, rate=0.1)), "optimizer Adam there, SGD now"),
         (other(optimizer=partial(hc.optim.Adam, rate=1e-3)), r"\(rate 0.002 at step 0 there, 0.001 now\)"),
         (other(optimizer=partial(hc.optim.Adam, rate=2e-3)), "rate 0.00198481 at step 1 there, 0.002 now"),
@@ -446,6 +446,27 @@ def test_an_encoder_of_ones_own_of_another_shape_is_refused_and_left_as_it_was(f
     run(8)
     with pytest.raises(CheckpointError, match=r"does not fit this training .load_state: 'only.weight' has"):
         run(9)
+
+
+def test_a_recipe_of_ones_own_may_hold_what_json_knows_otherwise(folder):
+    def run():
+        rng = np.random.default_rng(0)
+        made = hc.nn.mlp((1, 8, 8), widths=(8,), dim=4, rng=rng)
+        encoder = hc.nn.Encoder(made.backbone, made.head, {"name": "own", "sizes": (8, 4), 3: np.float32(0.5)})
+        return hc.fit(
+            encoder,
+            hc.data.load("digits").images[:64],
+            loss=partial(hc.info_nce, temperature=np.float32(0.2), symmetric=True),
+            optimizer=hc.optim.SGD(encoder.parameters(), 0.1),
+            epochs=1,
+            batch_size=32,
+            augment=hc.data.mild(),
+            rng=rng,
+            checkpoint=folder,
+            resume=True,
+        )
+
+    assert run().losses == run().losses
 
 
 def test_a_folder_with_a_training_is_not_written_over_unasked(folder):
