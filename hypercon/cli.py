@@ -660,6 +660,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    import shlex
     import warnings
     from dataclasses import fields
 
@@ -687,7 +688,8 @@ def _train(arguments: argparse.Namespace) -> int:
         except HyperconError:
             _say("\ninterrupted before anything was kept")
         else:
-            _say(f"\ninterrupted, and kept at step {step}; go on with: hypercon train --resume --out {arguments.out}")
+            folder = shlex.quote(arguments.out)
+            _say(f"\ninterrupted, and kept at step {step}; go on with: hypercon train --resume --out {folder}")
         if isinstance(end, SystemExit):
             raise
         return INTERRUPTED

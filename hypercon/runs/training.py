@@ -108,6 +108,8 @@ def train(
         _check_agree(settings, started, folder)
     _make(folder)
     with locked(folder, "out"):
+        for unfinished in folder.glob(".*.part"):  # a kill inside a write leaves one
+            unfinished.unlink(missing_ok=True)
         write_json(folder / CONFIG, {"schema": SCHEMA, "settings": describe(settings)})
         return _train(folder, settings, train_data, test_data, resume, measure_every, seconds, progress, say)
 

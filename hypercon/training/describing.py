@@ -33,7 +33,7 @@ def settings_of(
         "batch_size": batch_size,
         "augment": described(augment),
         "optimizer": {name: value for name, value in described(optimizer).items() if name != "rate"},
-        "encoder": getattr(encoder, "recipe", None) or type(encoder).__name__,
+        "encoder": described(getattr(encoder, "recipe", None)) or type(encoder).__name__,
         "frozen": [path for path, parameter in trained.items() if not parameter.requires_grad],
         "images": {"shape": list(images.shape), "sha256": checksum(images)},
     }
@@ -50,12 +50,14 @@ def described(value: Any) -> Any:
         return value.item()
     if isinstance(value, list | tuple):
         return [described(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): described(item) for name, item in value.items()}
     if isinstance(value, Tensor | np.ndarray):
         fixed = value.size == 1 and not getattr(value, "requires_grad", False)
         return float(value) if fixed else f"{value.dtype} {list(value.shape)}"
     if isinstance(value, partial):
-        given = {str(i): item for i, item in enumerate(value.args)} | value.keywords
-        return {"function": described(value.func), **{name: described(item) for name, item in given.items()}}
+        given = dict(enumerate(value.args)) | value.keywords
+        return {"function": described(value.func), **described(given)}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     changing = value.state() if callable(getattr(value, "state", None)) else {}

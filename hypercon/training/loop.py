@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -32,7 +33,7 @@ from hypercon.threads import one_blas_thread
 from hypercon.training.checking import check_all_take_part, check_folder, check_training, objective_of
 from hypercon.training.describing import settings_of
 from hypercon.training.history import History
-from hypercon.training.keeping import Keeper, check_seconds
+from hypercon.training.keeping import Keeper, check_seconds, checkpoints_in
 from hypercon.training.state import Training
 from hypercon.training.stopping import Stop, after_the_step
 from hypercon.validation import check_generator, check_whole
@@ -111,8 +112,9 @@ def fit(
         training at a time may have the folder.
     resume : bool, default False
         Go on from the newest checkpoint there, or start where there is none. Encoder, optimiser, temperature and
-        generator are to be made as they were for the first start; what they hold is then replaced. What comes out has
-        the bits of a training without a stop. ``epochs`` may be more than before.
+        generator are to be made as they were for the first start; what they hold is then replaced, with a warning if
+        they were drawn otherwise. What comes out has the bits of a training without a stop. ``epochs`` may be more than
+        before.
     checkpoint_every : float, default 60
         Seconds between checkpoints; 0 makes one after every step.
 
@@ -210,20 +212,18 @@ def fit(
 
 def _take_up(training: Training, keeper: Keeper, resume: bool, steps: int, ranks: Ranks) -> None:
     """Go on from the newest checkpoint; refuse to lay new ones over those of a training that nobody asked to go on."""
+    if not resume and (there := checkpoints_in(keeper.folder)):
+        raise InputError(
+            f"checkpoint got {str(keeper.folder)!r}, which holds a training ({there[-1].name}): go on from there with "
+            f"resume=True, or choose another folder"
+        )
     if ranks.rank > 0:
         ranks.any(False)  # rank 0 looks first, for it sets aside what is damaged
     found = keeper.newest()
     if ranks.rank == 0:
         ranks.any(False)
-    if found is None:
-        return
-    path, checkpoint = found
-    if not resume:
-        raise InputError(
-            f"checkpoint got {str(path.parent)!r}, which holds a training of {checkpoint.step} steps: go on from there "
-            f"with resume=True, or choose another folder"
-        )
-    training.take_up(path, checkpoint, steps)
+    if found:
+        training.take_up(*found, steps)
 
 
 def _end_epoch(
@@ -321,4 +321,13 @@ def _bar(total: int, made: int, progress: bool | str) -> Any:
     from tqdm import tqdm  # imported when training starts: it would slow the library's own import
 
     words = progress if isinstance(progress, str) else None
-    return tqdm(total=total, initial=made, desc=words, disable=not progress, unit="step")
+    seconds = 0.1 if sys.stderr.isatty() else 10  # a log of days is to be read too
+    return tqdm(
+        total=total,
+        initial=made,
+        desc=words,
+        disable=not progress,
+        unit="step",
+        mininterval=seconds,
+        maxinterval=seconds,
+    )

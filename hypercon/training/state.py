@@ -1,6 +1,7 @@
 """All that changes from step to step, to be put into a checkpoint and taken up from one.
 
-What is taken up is exactly what a training with the same arguments would have come to without a stop, or it is refused.
+What is taken up is exactly what a training with the same arguments came to, or it is refused. Random draws are no
+arguments: those of the first start go on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from hypercon.temperature import Temperature
 from hypercon.training.checkpoint import Checkpoint
 from hypercon.training.describing import differences, environment
 from hypercon.training.history import History
+
+# what was drawn before the first step is replaced by what a checkpoint holds; what was given must be the same
+_GIVEN = {"temperature": "the temperature's start", "others": "the start of the loss's parameters"}
+_REPLACED = _GIVEN | {
+    "encoder": "the encoder's first weights",
+    "optimizer": "the optimiser's state",
+    "loss": "the loss's state",
+    "rng": "rng's state",
+}
 
 
 class Training:
@@ -85,7 +95,8 @@ class Training:
         CheckpointError
             It is not of a training with these arguments, or does not fit this encoder.
         """
-        self._refuse_another(path, found, steps)
+        otherwise = self._began_otherwise(found)
+        self._refuse_another(path, found, steps, otherwise)
         before, states = self._parts(), (self.rng.bit_generator.state, self._rng_of_epoch)
         try:
             self._load(found.parts)
@@ -98,17 +109,23 @@ class Training:
         self._started = found.started
         for name in ("losses", "rates", "epochs", "seconds"):
             setattr(self.history, name, getattr(found.history, name))
+        if replaced := [_REPLACED[part] for part in otherwise]:
+            warnings.warn(
+                f"{path.name} began with other values than were given now ({', '.join(replaced)}): its own go on",
+                stacklevel=4,
+            )
         if told := differences(found.versions, self._versions):
             warnings.warn(
                 f"{path.name} was written elsewhere ({'; '.join(told)}): the last bits may come out differently",
                 stacklevel=4,
             )
 
-    def _refuse_another(self, path: Path, found: Checkpoint, steps: int) -> None:
-        """Raise where the same training, made with these arguments and without a stop, would have come elsewhere."""
+    def _refuse_another(self, path: Path, found: Checkpoint, steps: int, otherwise: list[str]) -> None:
+        """Raise where a training with these arguments, whatever its draws, could not have come there."""
         told = differences(found.settings, self._settings)
         if not told:  # else these say little
-            told = [*self._other_rate(found.history.rates), *self._other_start(found)]
+            told = self._other_rate(found.history.rates)
+            told += [f"{_GIVEN[part]} is another" for part in otherwise if part in _GIVEN]
         if told:
             raise CheckpointError(
                 f"{path} is of a training with other arguments ({'; '.join(told)}): give those again, or choose "
@@ -126,18 +143,13 @@ class Training:
                 return [f"rate {there:g} at step {step} there, {now:g} now"]
         return []
 
-    def _other_start(self, found: Checkpoint) -> list[str]:
-        """What began otherwise; what stands exactly where the checkpoint does is right too, for it never stopped."""
+    def _began_otherwise(self, found: Checkpoint) -> list[str]:
+        """The parts that began otherwise. What stands just where the checkpoint does is right too: it never stopped."""
         now = self._sums()
         there = {part: checksum_by_name(arrays) for part, arrays in found.parts.items()}
         if now == there | {"rng": _sum_of(found.rng)}:
             return []
-        names = {"encoder": "the encoder's first weights", "rng": "rng's state", "others": "parameters of the loss"}
-        return [
-            f"{names.get(part, f'the state of the {part}')} there and now"
-            for part, value in now.items()
-            if found.started.get(part) != value
-        ]
+        return [part for part, value in now.items() if found.started.get(part) != value]
 
     def _sums(self) -> dict[str, str]:
         """A checksum of each part, and of the generator."""
@@ -170,6 +182,10 @@ class Training:
             own = {k.removeprefix(f"{name}."): v for k, v in parts["loss"].items() if k.startswith(f"{name}.")}
             part.load_state(own)
         for i, parameter in enumerate(self._others):
+            if others[str(i)].shape != parameter.shape:
+                raise InputError(
+                    f"its parameter {i} of the loss has {others[str(i)].shape}, expected {parameter.shape}"
+                )
             parameter.data[...] = to_device(others[str(i)].astype(parameter.dtype), parameter.device)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,37 @@ def test_a_folder_that_another_run_works_in_is_refused(finished, capsys):
     holder.communicate()
     assert f"which process {holder.pid} on" in one_line(capsys)
     (finished / ".lock").unlink()
+
+
+@pytest.fixture
+def started(finished, out):
+    """A copy of a finished run, that a test may change."""
+    return shutil.copytree(finished, out)
+
+
+def test_a_checkpoint_of_another_architecture_is_one_line(started, capsys):
+    config = json.loads((started / "config.json").read_text())
+    config["settings"]["widths"] = [16, 16]
+    (started / "config.json").write_text(json.dumps(config))
+    assert command("train", "--resume", "--out", started) == 2
+    assert "is of a training with other arguments (encoder widths [16] there, [16, 16] now)" in one_line(capsys)
+
+
+def test_a_checkpoint_of_a_future_schema_is_one_line(started, capsys):
+    (path,) = (started / "checkpoints").glob("*.npz")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    arrays["header"] = np.array(str(arrays["header"]).replace('"schema": 1', '"schema": 2'))
+    np.savez(path, **arrays)
+    assert command("train", "--resume", "--out", started) == 2
+    assert "schema 2, expected 1: written by another version of hypercon; go on with that one" in one_line(capsys)
+
+
+def test_checkpoints_that_are_all_damaged_are_one_line(started, capsys):
+    for path in (started / "checkpoints").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert command("train", "--resume", "--out", started) == 2
+    assert "no checkpoint in" in one_line(capsys)
 
 
 _BAD = {

@@ -250,6 +250,20 @@ def test_what_an_interrupted_process_still_holds_may_go_on_as_it_is(folder):
     assert again(epochs=3, resume=True).steps == 12
 
 
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"seed": 1}, "the encoder's first weights, rng's state"),
+        ({"rng": np.random.default_rng(9)}, "rng's state"),
+    ],
+)
+def test_other_draws_are_replaced_by_those_of_the_first_start_with_a_warning(settings, parts, folder):
+    run_until(8, folder)
+    with pytest.warns(UserWarning, match=rf"000000008.npz began with other values .* \({parts}\): its own go on"):
+        went_on = train(folder, **settings)
+    assert same_bits(weights(*went_on[:2]), weights(*train()[:2]))
+
+
 def test_more_epochs_may_be_asked_for_and_fewer_are_refused(folder):
     train(folder, epochs=2)
     encoder, temperature, history = train(folder)
@@ -345,8 +359,6 @@ def test_what_a_kill_inside_a_write_leaves_is_cleared_away(folder):
         ({"loss": "info_nce"}, "loss nt_xent there, info_nce now"),
         ({"batch_size": 40}, "batch_size 32 there, 40 now"),
         ({"augment": hc.data.mild(window=0.5)}, r"augment scale \[0.9, 1.0\] there, \[0.5, 1.0\] now"),
-        ({"seed": 1}, "the encoder's first weights there and now; rng's state there and now"),
-        ({"rng": np.random.default_rng(9)}, r"\(rng's state there and now\)"),
     ],
 )
 def test_other_arguments_are_refused_by_name_and_nothing_is_touched(settings, message, folder):
@@ -393,6 +405,7 @@ def other(**changes):
     [
         (other(temperature=0.2), r"temperature LearnedTemperature there, 0.2 now"),
         (other(temperature=hc.LearnedTemperature(0.2, lowest=0.05)), "temperature lowest 0.01 there, 0.05 now"),
+        (other(temperature=hc.LearnedTemperature(0.3)), r"\(the temperature's start is another; the start of the"),
         (other(optimizer=partial(hc.optim.SGD, rate=0.1)), "optimizer Adam there, SGD now"),
         (other(optimizer=partial(hc.optim.Adam, rate=1e-3)), r"\(rate 0.002 at step 0 there, 0.001 now\)"),
         (other(optimizer=partial(hc.optim.Adam, rate=2e-3)), "rate 0.00198481 at step 1 there, 0.002 now"),
@@ -431,14 +444,35 @@ def test_an_encoder_of_ones_own_of_another_shape_is_refused_and_left_as_it_was(f
             assert width == 8 or same_bits(before, encoder.state())
 
     run(8)
-    with pytest.raises(CheckpointError, match="the encoder's first weights there and now"):
+    with pytest.raises(CheckpointError, match=r"does not fit this training .load_state: 'only.weight' has"):
         run(9)
+
+
+def test_a_recipe_of_ones_own_may_hold_what_json_knows_otherwise(folder):
+    def run():
+        rng = np.random.default_rng(0)
+        made = hc.nn.mlp((1, 8, 8), widths=(8,), dim=4, rng=rng)
+        encoder = hc.nn.Encoder(made.backbone, made.head, {"name": "own", "sizes": (8, 4), 3: np.float32(0.5)})
+        return hc.fit(
+            encoder,
+            hc.data.load("digits").images[:64],
+            loss=partial(hc.info_nce, temperature=np.float32(0.2), symmetric=True),
+            optimizer=hc.optim.SGD(encoder.parameters(), 0.1),
+            epochs=1,
+            batch_size=32,
+            augment=hc.data.mild(),
+            rng=rng,
+            checkpoint=folder,
+            resume=True,
+        )
+
+    assert run().losses == run().losses
 
 
 def test_a_folder_with_a_training_is_not_written_over_unasked(folder):
     run_until(4, folder)
     before = names(folder)
-    with pytest.raises(InputError, match=r"which holds a training of 4 steps: go on from there with resume=True, or"):
+    with pytest.raises(InputError, match=r"which holds a training \(checkpoint-000000004.npz\): go on from there with"):
         train(folder, resume=False)
     assert names(folder) == before
 
