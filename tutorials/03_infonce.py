@@ -272,11 +272,9 @@ print("stable:", f"{info_nce(matrix, 0.001):.4f}")
 # training is done, a similarity of 1 overflows at any temperature below 0.0113:
 
 # %%
-for kind in (np.float64, np.float32):
+for kind in ("float64", "float32"):
     largest = np.log(np.finfo(kind).max)
-    print(
-        f"{kind.__name__}: exp overflows beyond {largest:.1f}; at similarity 1 below a temperature of {1 / largest:.4f}"
-    )
+    print(f"{kind}: exp overflows beyond {largest:.1f}; at similarity 1 below a temperature of {1 / largest:.4f}")
 # expected: float64: exp overflows beyond 709.8; at similarity 1 below a temperature of 0.0014
 # expected: float32: exp overflows beyond 88.7; at similarity 1 below a temperature of 0.0113
 
