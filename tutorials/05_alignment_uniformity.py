@@ -15,7 +15,7 @@ import numpy as np
 
 import hypercon as hc
 from hypercon.coursework import check, described
-from hypercon.explain import moving_points
+from hypercon.explain.motion import moving_points
 from hypercon.palette import CURVES
 
 # %% [markdown]
