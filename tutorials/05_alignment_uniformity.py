@@ -41,8 +41,9 @@ from hypercon.palette import CURVES
 #
 # ## By hand
 #
-# Three points on the circle, at 0, 90 and 180 degrees. Their squared distances are 2, 2 and 4, as $d^2 = 2 - 2s$. At $t
-# = 1$ the potentials are $e^{-2}$ = 0.1353, twice, and $e^{-4}$ = 0.0183. The mean is 0.0963, and its logarithm -2.340.
+# Three points on the circle, at 0, 90 and 180 degrees. Their squared distances are 2, 2 and 4, as $d^2 = 2 - 2s$. At
+# $t = 1$ the potentials are $e^{-2}$ = 0.1353, twice, and $e^{-4}$ = 0.0183. The mean is 0.0963, and its logarithm
+# -2.340.
 
 # %%
 angles = np.radians([0, 90, 180])
