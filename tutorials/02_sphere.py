@@ -333,7 +333,7 @@ for normalize, name in ((True, "on the sphere"), (False, "dot products")):
 # ## Further reading
 #
 # - Wang & Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-#   Hypersphere*, ICML 2020, arXiv 2005.10242: section 3 on why the sphere.
+#   Hypersphere*, ICML 2020, arXiv 2005.10242: figure 2 and what is said of it.
 # - Wang et al., *NormFace: L2 Hypersphere Embedding for Face Verification*, 2017, arXiv 1704.06369: what happens to
 #   losses when features are normalised, and why a scale is needed then.
 # - van Laarhoven, *L2 Regularization versus Batch and Weight Normalization*, 2017, arXiv 1706.05350: the brake, and

@@ -338,8 +338,8 @@ e
 #
 # ## Further reading
 #
-# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: section 3 is this
-#   lesson.
+# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: equations 1 to 5 are
+#   this lesson.
 # - van den Oord, Li & Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, arXiv 1807.03748:
 #   where the loss comes from, and why log N - L is a bound on mutual information.
 # - Yeh et al., *Decoupled Contrastive Learning*, ECCV 2022, arXiv 2110.06848: what happens without the coupling.

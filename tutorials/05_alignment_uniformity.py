@@ -365,7 +365,7 @@ described(figure, "Uniformity loss over alignment. Untrained is at the top left,
 # ## Further reading
 #
 # - Wang & Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-#   Hypersphere*, ICML 2020, arXiv 2005.10242: sections 4.1 and 4.2, and theorem 1.
+#   Hypersphere*, ICML 2020, arXiv 2005.10242: section 4, with theorem 1.
 # - Borodachov, Hardin & Saff, *Discrete Energy on Rectifiable Sets*, Springer 2019: where repelling points come to
 #   rest.
 # - Fang et al., *Rethinking the Uniformity Metric in Self-Supervised Learning*, ICLR 2024, arXiv 2403.00642: what this
