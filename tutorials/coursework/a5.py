@@ -9,7 +9,7 @@
 #
 #     info_nce(z1, z2, temperature=0.5)      # a float
 #
-# with two arrays (N, D) of at most 4,096 entries each and one temperature for all. It is the mean over i of
+# with two arrays (N, D) of at most 128 rows and 4,096 entries, and one temperature for all. It is the mean over i of
 # `-log( exp(s_ii / tau) / sum_j exp(s_ij / tau) )`, with `s_ij` the cosine of `z1[i]` and `z2[j]`; it is right at any
 # temperature above 0, and raises `ValueError` for any other, for views of different shapes, and for entries that are
 # not finite. Rows of zeros are not asked for.
