@@ -56,6 +56,11 @@ def grade(
         There is no such assignment, or no submission.
     WorkerError
         No worker can be started, or the sandbox that is required cannot be had.
+
+    Examples
+    --------
+    >>> report = grade("a2", ["submissions"])  # doctest: +SKIP
+    >>> print(reports.table(report))  # doctest: +SKIP
     """
     from tqdm import tqdm  # not before it is needed: it would slow every other command
 

@@ -36,6 +36,8 @@ class Grade:
         Why none of it could be asked, or nothing.
     printed : str
         The end of what it printed, made safe to show.
+    uses : tuple of str
+        What it imports, and what it calls that few solutions need: to be read by a teacher, and no ground for marks.
     layers : dict of str to bool
         Which walls stood around it. Empty where none of it ran.
     seconds : float
@@ -47,6 +49,7 @@ class Grade:
     outcomes: tuple[Outcome, ...]
     reason: str = ""
     printed: str = ""
+    uses: tuple[str, ...] = ()
     layers: dict[str, bool] = field(default_factory=dict)
     seconds: float = 0.0
     judged: bool = True
@@ -80,6 +83,7 @@ class StudentInWorker:
         self._worker: Worker | None = None
         self.unloadable = ""
         self.printed = ""
+        self.uses: tuple[str, ...] = ()
         self.layers: dict[str, bool] = {}
 
     def call(self, name: str, arguments: Arguments, outputs: int) -> tuple[Sequence[np.ndarray], Arguments]:
@@ -126,8 +130,10 @@ class StudentInWorker:
 
     def _load(self, worker: Worker) -> None:
         try:
+            source = (np.frombuffer(self._source, np.uint8),)
             worker.ask("allow", " ".join(self._assignment.allows))
-            answer = worker.ask("load", "", (np.frombuffer(self._source, np.uint8),))
+            self.uses = tuple(one_line(worker.ask("uses", "", source).text).split())
+            answer = worker.ask("load", "", source)
             if answer.kind != "loaded":
                 raise WorkerError(one_line(answer.text))
         except (WorkerError, FrameError) as error:
@@ -176,9 +182,14 @@ def grade_one(
             )
     finally:
         student.close()
-    seconds = time.monotonic() - begun
     return Grade(
-        submission.name, tuple(map(_safe, outcomes)), student.unloadable, student.printed, student.layers, seconds
+        submission.name,
+        tuple(map(_safe, outcomes)),
+        reason=student.unloadable,
+        printed=student.printed,
+        uses=student.uses,
+        layers=student.layers,
+        seconds=time.monotonic() - begun,
     )
 
 

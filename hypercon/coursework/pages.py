@@ -57,7 +57,8 @@ def index(report: Report) -> str:
         f'<p class="soft">{count} graded in {report.seconds:.1f} s, seed {report.seed}</p>',
         f'<p class="total">mean <b>{mean:.3g}</b> of {assignment.points:.4g} points</p>',
         f'<p class="soft">The sandbox had {escape(standing)}.{lacking}</p>',
-        f'<div class="scroll"><table><tr><th>name</th><th>score</th>{head}<th>first reason</th></tr>',
+        '<div class="scroll"><table>',
+        f"<tr><th>name</th><th>score</th>{head}<th>first reason; imports and calls of note</th></tr>",
         *rows,
         "</table></div>",
     ]
@@ -86,8 +87,9 @@ def _row(grade: Grade, page: str) -> str:
         f"<td>{o.score:.3g}</td>" if o.passed else f'<td class="low">{o.score:.3g}</td>' for o in grade.outcomes
     )
     failed = next((f"{o.id}: {o.reason}" for o in grade.outcomes if not o.passed), "")
+    uses = f"<br><code>{escape(', '.join(grade.uses))}</code>" if set(grade.uses) - {"numpy"} else ""
     link = f'<a href="students/{page}">{escape(grade.name)}</a>'
-    return f"<tr><td>{link}</td><td>{grade.score:.4g}</td>{marks}<td>{escape(grade.reason or failed)}</td></tr>"
+    return f"<tr><td>{link}</td><td>{grade.score:.4g}</td>{marks}<td>{escape(grade.reason or failed)}{uses}</td></tr>"
 
 
 def _sentence(text: str) -> str:

@@ -104,13 +104,15 @@ def _submission(grade: Grade) -> dict[str, Any]:
         "reason": grade.reason,
         "seconds": round(grade.seconds, 2),
         "layers": grade.layers,
+        "uses": list(grade.uses),
         "printed": grade.printed,
         "exercises": [asdict(outcome) | {"passed": outcome.passed} for outcome in grade.outcomes],
     }
 
 
 def grades_csv(report: Report) -> str:
-    """A row for each submission: name, score, points, a column for each exercise, and why there is less than all."""
+    """A row for each submission: name, score, points, a column for each exercise, the first reason for less than all,
+    and what the text uses."""
     ids = [exercise.id for exercise in report.assignment.exercises]
     rows = [
         [
@@ -119,10 +121,11 @@ def grades_csv(report: Report) -> str:
             grade.points,
             *(o.score for o in grade.outcomes),
             grade.reason or _first_reason(grade),
+            " ".join(grade.uses),
         ]
         for grade in report.grades
     ]
-    return _csv(["name", "score", "points", *ids, "reason"], rows)
+    return _csv(["name", "score", "points", *ids, "reason", "uses"], rows)
 
 
 def _first_reason(grade: Grade) -> str:

@@ -239,15 +239,11 @@ class Worker:
             if not part:
                 break
             told += part
-        if not told:
-            raise WorkerError(f"no worker could be started: {self.printed().strip()[-300:] or 'it said nothing'}")
-        return {str(name): bool(stands) for name, stands in json.loads(told).items()}
-
-
-def available_layers() -> dict[str, bool]:
-    """Which layers a worker can have here, from starting one."""
-    with Worker(Limits()) as worker:
-        return dict.fromkeys(ALWAYS, True) | worker.layers
+        try:
+            return {str(name): bool(stands) for name, stands in json.loads(told).items()}
+        except ValueError:
+            why = self.printed().strip()[-300:] or "it said nothing"
+            raise WorkerError(f"no worker can be started: {why}") from None
 
 
 def _remove(folder: Path) -> None:

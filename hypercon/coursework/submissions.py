@@ -42,12 +42,18 @@ def collect(paths: Sequence[str | Path], file: str) -> list[Submission]:
     Each is called after its file or folder; where that names two, by the whole path.
     """
     entries = [entry for path in paths for entry in _entries(Path(path), file)]
-    names = [entry.stem if entry.suffix in (".py", ".zip") else entry.name for entry in entries]
+    names = [_name(entry) for entry in entries]
     repeated = {name for name in names if names.count(name) > 1}
     return [
         read(entry, file, one_line(str(entry) if name in repeated else name))
         for entry, name in zip(entries, names, strict=True)
     ]
+
+
+def _name(entry: Path) -> str:
+    if entry.suffix in (".py", ".zip"):
+        return entry.stem
+    return entry.name or entry.resolve().name  # "." has a name elsewhere
 
 
 def read(path: Path, file: str, name: str) -> Submission:

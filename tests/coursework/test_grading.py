@@ -143,6 +143,12 @@ def test_what_cannot_be_loaded_is_told_once_and_not_started_again(monkeypatch):
     assert len(started) == 1
 
 
+def test_what_a_submission_uses_is_told_before_any_of_it_runs():
+    source = b"import os.path, json as j\nfrom scipy import special\nos._exit(0)\neval('1')\n"
+    assert grade_one(SMALL, Submission("ada", source), 1).uses == ("eval()", "json", "os", "scipy")
+    assert grade_one(SMALL, Submission("ada", b"-" * 200_000 + b"1"), 1).judged  # more than a parser can take
+
+
 # --- workers that cannot be had, and judges that go away
 
 

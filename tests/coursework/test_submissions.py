@@ -58,6 +58,13 @@ def test_a_file_a_folder_and_an_archive_are_one_submission_each(tmp_path):
     assert {submission.source for submission in found} == {GOOD}
 
 
+def test_the_current_folder_is_called_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / FILE).write_bytes(GOOD)
+    monkeypatch.chdir(tmp_path / "ada")
+    assert [submission.name for submission in collect(["."], FILE)] == ["ada"]
+
+
 def test_what_is_wrongly_named_is_told_with_what_is_there(tmp_path):
     folder = tmp_path / "ada"
     folder.mkdir()

@@ -32,10 +32,11 @@ def keep(plan: dict[str, Any], serve: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prctl(_PDEATHSIG, signal.SIGKILL)
     prctl(_SUBREAPER, 1)
-    own_world = "namespaces" in plan["walls"] and world.leave()
+    own_world = "namespaces" in plan["walls"] and world.leave(plan)
     prctl(_DUMPABLE, 0)  # not before: a user that is leaving writes to its own /proc
-    if not (own_world or plan["open"]):
+    if plan["uid"] is not None and not (own_world or plan["open"]):
         plan["uid"] = None  # another user could not read the interpreter
+        os.chown(plan["work"], os.getuid(), -1)
     child = os.fork()
     if child == 0:
         prctl(_PDEATHSIG, signal.SIGKILL)

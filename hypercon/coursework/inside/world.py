@@ -21,32 +21,33 @@ _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def leave() -> bool:
-    """Go into namespaces of one's own; children live there. A user first tries it in a child, since one that fails half
-    way, as it does where the system forbids mounting, cannot come back."""
-    if os.getuid() != 0:
-        trial = os.fork()
-        if trial == 0:
-            os._exit(0 if _leave() else 1)
-        if os.waitpid(trial, 0)[1] != 0:
-            return False
-    return _leave()
+def leave(plan: dict[str, Any]) -> bool:
+    """Go into namespaces of one's own, where children will live. All of it is tried in a child first: one that fails
+    half way, as where a container forbids mounting, cannot come back."""
+    trial = os.fork()
+    if trial == 0:
+        try:
+            _leave()
+            settle(plan)
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    if os.waitpid(trial, 0)[1] != 0:
+        return False
+    _leave()
+    return True
 
 
-def _leave() -> bool:
+def _leave() -> None:
     spaces = _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS
     uid, gid = os.getuid(), os.getgid()
-    try:
-        if uid == 0:
-            call("unshare", spaces)
-        else:
-            call("unshare", spaces | _NEWUSER)
-            for name, line in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-                Path(f"/proc/self/{name}").write_text(line)
-        call("mount", b"none", b"/", None, _REC | _PRIVATE, None)
-    except OSError:
-        return False
-    return True
+    if uid == 0:
+        call("unshare", spaces)
+    else:
+        call("unshare", spaces | _NEWUSER)
+        for name, line in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            Path(f"/proc/self/{name}").write_text(line)
+    call("mount", b"none", b"/", None, _REC | _PRIVATE, None)
 
 
 def interpreter() -> list[str]:
