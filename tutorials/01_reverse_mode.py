@@ -90,8 +90,8 @@ class Value:
 # %% [markdown]
 # ## Operations
 #
-# An operation computes, and leaves its rule behind. Two of these you know; the rule of a square is $\bar x = 2x\,\bar
-# v$.
+# An operation computes, and leaves its rule behind. Of a square it is $\bar x = 2x\,\bar v$; a mean of $n$ entries
+# hands $\bar v/n$ to each.
 
 
 # %%
@@ -105,6 +105,10 @@ def subtract(x, y):
 
 def square(x):
     return Value(x.data**2, (x,), lambda g: (2 * x.data * g,))
+
+
+def mean(x):
+    return Value(x.data.mean(), (x,), lambda g: (np.full_like(x.data, g / x.data.size),))
 
 
 # %% [markdown]
@@ -217,9 +221,31 @@ for doublings in (4, 8, 12):
 # ## What it costs
 #
 # Your guess: finite differences need 1,001 evaluations, one for the start and one for each input. Reverse mode needs
-# one evaluation and one way back, in which each operation is met once more. That is why networks are trained backwards.
+# one evaluation, and one way back in which each operation is met once more. Counted, for the mean of $x^4$ over 1,000
+# numbers:
+
+
+# %%
+def f(x):
+    global evaluations
+    evaluations += 1
+    return mean(square(square(x)))
+
+
+point, step, evaluations = np.random.default_rng(0).normal(size=1000), 1e-6, 0
+start = f(Value(point)).data
+by_difference = [(f(Value(point + step * (np.arange(1000) == k))).data - start) / step for k in range(1000)]
+print(f"finite differences: {evaluations:,} evaluations")
+x, evaluations = Value(point), 0
+backward(f(x))
+print(f"reverse mode: {evaluations}; both agree to 1e-6: {np.abs(by_difference - x.grad).max() < 1e-6}")
+# expected: finite differences: 1,001 evaluations
+# expected: reverse mode: 1; both agree to 1e-6: True
+
+# %% [markdown]
+# That is why networks are trained backwards.
 #
-# Four more operations make a network. Each rule is the one idea again; a bias that was added to every row is a value
+# Three more operations make a network. Each rule is the one idea again; a bias that was added to every row is a value
 # that was used many times, so its cotangents are summed.
 
 
@@ -235,10 +261,6 @@ def add_row(x, row):
 def tanh(x):
     out = np.tanh(x.data)
     return Value(out, (x,), lambda g: (g * (1 - out**2),))
-
-
-def mean(x):
-    return Value(x.data.mean(), (x,), lambda g: (np.full_like(x.data, g / x.data.size),))
 
 
 # %% [markdown]
@@ -294,16 +316,15 @@ axes.semilogy(losses, color="#0072B2")
 axes.axhline(0.09, color="0.6", linestyle="--", label="chance")
 axes.set(xlabel="step", ylabel="loss")
 axes.legend()
-described(
-    figure, "The loss over 80 steps, logarithmic: it falls below the chance level within 15 steps, then ever more slowly."
-)
+described(figure, "The loss over 80 steps, logarithmic: it falls below the chance level within 15 steps, "
+          "then ever more slowly.")  # fmt: skip
 
 # %% [markdown]
 # ## The library's engine
 #
 # hypercon's engine is yours, grown up. A value is a `Tensor`, operations are NumPy's, and the sweep goes from the
 # youngest to the oldest. What it adds: broadcasting is undone for every rule, types and devices are kept, a graph is
-# let go as soon as it has been used, and a graph of 100,000 steps works. The same example:
+# let go as soon as it has been used, and operations are checked and fast. The same example:
 
 # %%
 a, b, c = (hc.tensor(value, requires_grad=True) for value in (2.0, 3.0, 4.0))

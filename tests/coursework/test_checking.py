@@ -31,6 +31,22 @@ def never_ends_and_catches(positive, negatives, temperature):
             time.sleep(0.01)
 
 
+def never_ends_and_catches_all(positive, negatives, temperature):
+    while True:
+        try:  # noqa: SIM105 - as a learner writes it
+            time.sleep(0.001)
+        except:  # noqa: E722
+            pass
+
+
+def never_ends_within_a_try(positive, negatives, temperature):
+    try:
+        while True:
+            positive += 1
+    finally:
+        positive = 0
+
+
 def mutates(positive, negatives, temperature):
     negatives /= temperature
     return right(positive, negatives, 1.0)
@@ -58,11 +74,13 @@ BAD = {
     ),
     "returns a Tensor": (lambda p, n, t: hc.tensor(right(p, n, t)), r"returned a Tensor.*return its \.data"),
     "returns text": (lambda p, n, t: "0.5", "returned a str, expected numbers"),
-    "returns objects": (lambda p, n, t: np.array([None, 1]), "returned a ndarray of dtype object, expected numbers"),
+    "returns objects": (lambda p, n, t: np.array([None, 1]), "returned an array of dtype object, expected numbers"),
     "raises": (divides_by_zero, r"raised ZeroDivisionError: division by zero \(in line 3 of divides_by_zero\)"),
     "exits": (lambda p, n, t: sys.exit(3), "raised SystemExit: 3"),
-    "never ends": (never_ends, "stopped after .* of computing: is there a loop that never ends"),
-    "never ends and catches": (never_ends_and_catches, "stopped after .* of computing"),
+    "never ends": (never_ends, "stopped, not having ended in a second: is there a loop that never ends"),
+    "never ends and catches": (never_ends_and_catches, "is there a loop that never ends"),
+    "never ends and catches all": (never_ends_and_catches_all, "is there a loop that never ends"),
+    "never ends within a try": (never_ends_within_a_try, "is there a loop that never ends"),
     "mutates": (mutates, "its inputs are as they were: it writes into them: compute on a copy"),
     "another shape": (
         lambda p, n, t: np.append(right(p, n, t), 0),
