@@ -13,7 +13,8 @@ import numpy as np
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS
 from hypercon.coursework.assignments.a5_properties import LocalTests, judged
-from hypercon.coursework.checking import Report, examined
+from hypercon.coursework.check_report import Report
+from hypercon.coursework.checking import examined
 from hypercon.coursework.exercise import Assignment, Exercise
 from hypercon.coursework.inside.serve import set_hypothesis
 from hypercon.coursework.judge import Outcome

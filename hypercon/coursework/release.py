@@ -135,7 +135,7 @@ def leaks(assignment: Assignment, text: str, edition: str) -> Iterator[str]:
     names = {exercise.name for exercise in assignment.exercises}
     for statement in statements:
         first = _first_line(statement)
-        if lines[first - 2].strip() == GIVEN:
+        if lines[max(first - 2, 0)].strip() == GIVEN:
             lines[first - 1 : statement.end_lineno] = [""] * len(lines[first - 1 : statement.end_lineno])
         elif not _harmless(statement, names):
             yield f"line {first} is neither an exercise nor marked {GIVEN}"

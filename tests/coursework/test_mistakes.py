@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hypercon.coursework.assignments import ASSIGNMENTS
+from hypercon.coursework.checking import examined
 from hypercon.coursework.judge import InThisProcess, examine
 
 EXERCISES = {exercise.id: exercise for assignment in ASSIGNMENTS.values() for exercise in assignment.exercises}
@@ -538,6 +539,19 @@ def test_a_mistake_is_caught_and_its_nature_named(identity, nature, source, seed
     assert outcome.score == 0
     assert nature in outcome.reason, outcome.reason
     assert outcome.hint
+
+
+@pytest.mark.parametrize(
+    ("identity", "nature", "source"), MISTAKES, ids=[f"{row[0]}-{i}-{row[1]}" for i, row in enumerate(MISTAKES)]
+)
+def test_a_student_hears_of_it_before_it_is_handed_in(identity, nature, source):
+    functions = {}
+    exec(PRELUDE + source, functions)
+    report = examined(EXERCISES[identity], functions[EXERCISES[identity].name], np.random.default_rng(0))
+    assert not report
+    assert (nature if "mutates" not in nature else "it writes into them") in repr(report)
+    assert report.case
+    assert report.hint.count("hint") == 1
 
 
 def test_there_are_sixty_and_every_exercise_has_some():

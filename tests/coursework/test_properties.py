@@ -6,8 +6,9 @@ import pytest
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS, RIGHT
 from hypercon.coursework.assignments.a5_properties import (
-    LARGEST,
+    ENTRIES,
     MOST_FAILURES,
+    ROWS,
     LocalTests,
     WorkerTests,
     answer,
@@ -126,7 +127,10 @@ def test_questions_are_answered_or_refused_and_never_raise():
         (1.0,),
         (np.eye(2), np.eye(2), np.ones(2)),
         (np.eye(2), np.eye(3), 0.5),
-        (np.ones((LARGEST, 2)), np.ones((LARGEST, 2)), 0.5),
+        (np.ones((2, ENTRIES)), np.ones((2, ENTRIES)), 0.5),
+        (np.ones((ROWS + 1, 1)), np.ones((ROWS + 1, 1)), 0.5),
+        (1.0, 1.0, 1.0),
+        (np.zeros(0), np.eye(2), 0.5),
         (np.zeros((0, 2)), np.zeros((0, 2)), 0.5),
         (np.ones(3), np.ones(3), 0.5),
         (np.eye(2), np.eye(2), np.nan),

@@ -9,14 +9,14 @@
 #
 #     info_nce(z1, z2, temperature=0.5)      # a float
 #
-# with two arrays (N, D) of at most 4,096 entries each and one temperature for all. It is the mean over i of
+# with two arrays (N, D) of at most 128 rows and 4,096 entries, and one temperature for all. It is the mean over i of
 # `-log( exp(s_ii / tau) / sum_j exp(s_ij / tau) )`, with `s_ij` the cosine of `z1[i]` and `z2[j]`; it is right at any
 # temperature above 0, and raises `ValueError` for any other, for views of different shapes, and for entries that are
 # not finite. Rows of zeros are not asked for.
 #
 # The library's texts about the loss, above all assignment 2, say which laws it obeys. Hypothesis finds the inputs; a
 # law worth writing down holds for all of them. Its examples are the same for every loss and in every run, twenty for
-# each test. Results agree to about nine digits: leave room for rounding.
+# each test; all tests together have 20 seconds for one loss. Results agree to about nine digits: leave room for rounding.
 #
 # Check as you go: `hypercon check a5.py` tries your tests on some of the losses.
 

@@ -192,7 +192,7 @@ _GRADIENT_MISTAKES: dict[str, Callable[..., Any]] = {
         g * np.linalg.norm(z, axis=1, keepdims=True) for g, z in zip(_analytic(a, b, tau), (a, b), strict=True)),
 }  # fmt: skip
 
-_LAWS = (draws.permuting(0, 1), draws.rotating(0, 1), draws.scaling(0), draws.scaling(1))
+_LAWS = (draws.permuting(0, 1), draws.rotating(0, 1), draws.scaling(0, 1))
 _TAU = "Divide row i by its own temperature; the rest is as before."
 
 A2 = Assignment(

@@ -21,7 +21,7 @@ from hypercon.coursework.judge import Outcome, StudentError
 from hypercon.coursework.sandbox import WorkerError
 from hypercon.coursework.text import one_line
 
-LARGEST = 1 << 12
+ROWS, ENTRIES = 128, 4096  # the judge computes a matrix of all pairs
 MOST_FAILURES = 3
 FAMILIES = {
     "sphere": "What may happen to a row, or to all rows together, without any effect on a cosine?",
@@ -82,9 +82,10 @@ class WorkerTests:
 def answer(loss: Loss, question: Frame) -> Frame:
     """What the loss has to say to a question of the tests, which may ask anything."""
     try:
-        a, b, tau = (np.asarray(value, np.float64) for value in question.values)
-        if a.size > LARGEST or b.size > LARGEST:
-            raise ValueError(f"at most {LARGEST} entries are taken")
+        a, b = (np.atleast_1d(np.asarray(value, np.float64)) for value in question.values[:2])
+        (tau,) = (np.asarray(value, np.float64) for value in question.values[2:])
+        if max(a.size, b.size) > ENTRIES or max(len(a), len(b)) > ROWS:
+            raise ValueError(f"at most {ROWS} rows and {ENTRIES} entries are taken")
         if tau.ndim:
             raise ValueError("the temperature is one number here")
         with np.errstate(all="ignore"):

@@ -59,13 +59,12 @@ def rotating(*places: int) -> Callable[..., str | None]:
     return law
 
 
-def scaling(place: int) -> Callable[..., str | None]:
-    """The law that the length of a row, before it is put onto the sphere, changes nothing."""
+def scaling(*places: int) -> Callable[..., str | None]:
+    """The law that the lengths of rows, before they are put onto the sphere, change nothing."""
 
     def law(answer: Any, arguments: tuple[Any, ...], rng: np.random.Generator) -> str | None:
         """the lengths of the rows change nothing"""
-        factors = rng.uniform(0.5, 3, (len(arguments[place]), 1))
-        moved = tuple(a * factors if i == place else a for i, a in enumerate(arguments))
+        moved = tuple(a * rng.uniform(0.5, 3, (len(a), 1)) if i in places else a for i, a in enumerate(arguments))
         if not _alike(answer(*moved), answer(*arguments)):
             return "the lengths of the rows change the result: normalise them"
         return None
