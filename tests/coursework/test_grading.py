@@ -397,7 +397,7 @@ def test_a_class_is_graded_in_one_call(class_folder, tmp_path, capsys):
     assert [(row["name"], row["score"]) for row in rows] == [("ada", "7"), ("ben", "0"), ("cyd", "0"), ("dee", "0")]
     assert [row["reason"] for row in rows] == [
         "",
-        "it cannot be loaded: SystemExit: 0 (line 42)",
+        "it cannot be loaded: SystemExit: 0 (line 39)",
         "empty",
         "no a2.py in it; it has solution.py",
     ]
