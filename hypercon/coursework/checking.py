@@ -20,10 +20,10 @@ import numpy as np
 from hypercon.autograd import Tensor
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments import EXERCISES as ASSIGNED
+from hypercon.coursework.check_report import Property, Report
 from hypercon.coursework.exercise import Arguments, Exercise
 from hypercon.coursework.judge import StudentError, WrongError, questions, show
 from hypercon.coursework.lessons import EXERCISES
-from hypercon.coursework.report import Property, Report
 from hypercon.coursework.time_limit import TimeUpError, at_most
 from hypercon.errors import DtypeError, InputError, UnfinishedError
 
@@ -109,12 +109,6 @@ def examined(exercise: Exercise, function: Callable[..., Any], rng: np.random.Ge
             found.append(Property(name, False, str(error)))
             case = case or student.case()
             stopped = True
-        except UnfinishedError:
-            raise
-        except Exception:  # a law cannot be asked of results whose shape is wrong, which was said before
-            if all(p.holds for p in found):
-                raise
-            found.append(Property(name, None))
     if student.mutated is None:
         found.append(Property(_INPUTS, None if stopped else True))
     else:

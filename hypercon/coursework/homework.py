@@ -13,6 +13,7 @@ import numpy as np
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS
 from hypercon.coursework.assignments.a5_properties import LocalTests, judged
+from hypercon.coursework.check_report import Report
 from hypercon.coursework.checking import examined
 from hypercon.coursework.exercise import Assignment, Exercise
 from hypercon.coursework.inside.serve import set_hypothesis
@@ -113,7 +114,7 @@ def _check_one(exercise: Exercise, names: dict[str, Any]) -> Checked:
     if not callable(function):
         return Checked(exercise.id, False, f"{exercise.id} {exercise.name}: there is no function of this name")
     try:
-        report = examined(exercise, function, np.random.default_rng(0))
+        report: Report = examined(exercise, function, np.random.default_rng(0))
     except UnfinishedError:
         return Checked(exercise.id, False, f"{exercise.id} {exercise.name}: not done yet")
     return Checked(exercise.id, bool(report), repr(report).splitlines()[0] if report else repr(report))
