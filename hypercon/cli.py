@@ -486,8 +486,8 @@ examples:
   hypercon grade a2 ada.py --seed 7 --require-sandbox
   hypercon grade a2 /autograder/submission --format gradescope --out /autograder/results/results.json
 
-The seed is drawn anew where none is given, and told: with it, everything is graded again alike. Keep it until the
-deadline. docs/grading.md says what the sandbox promises and what it does not.
+The seed is drawn anew where none is given, and told: with it, everything is graded again alike. Keep it to
+yourself until the deadline. docs/grading.md says what the sandbox promises and what it does not.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -76,9 +77,10 @@ class StudentInWorker:
         limits: Limits,
         walls: Sequence[str] = WALLS,
         required: Sequence[str] = (),
+        stopped: threading.Event | None = None,
     ):
         self._assignment, self._source, self._limits = assignment, source, limits
-        self._walls, self._required = walls, required
+        self._walls, self._required, self._stopped = walls, required, stopped or threading.Event()
         self._deadline = time.monotonic() + limits.seconds
         self._worker: Worker | None = None
         self.unloadable = ""
@@ -118,6 +120,8 @@ class StudentInWorker:
 
     def worker(self) -> Worker:
         """The worker with the submission loaded."""
+        if self._stopped.is_set():
+            raise InterruptedError("grading was interrupted")
         if self.unloadable:
             raise StudentError(self.unloadable)
         if self._worker is None:
@@ -160,8 +164,11 @@ def grade_one(
     limits: Limits | None = None,
     walls: Sequence[str] = WALLS,
     required: Sequence[str] = (),
+    stopped: threading.Event | None = None,
 ) -> Grade:
     """Every exercise of one submission. When it returns, nothing of the submission runs any more.
+
+    Once ``stopped`` is set, it is asked no further question.
 
     Raises
     ------
@@ -171,7 +178,7 @@ def grade_one(
     if submission.reason:
         return Grade(submission.name, _nothing(assignment, submission.reason), submission.reason)
     begun = time.monotonic()
-    student = StudentInWorker(assignment, submission.source, limits or assignment.limits, walls, required)
+    student = StudentInWorker(assignment, submission.source, limits or assignment.limits, walls, required, stopped)
     try:
         if assignment.grader is not None:
             outcomes = tuple(assignment.grader(assignment, student, np.random.default_rng(seed)))
@@ -208,9 +215,11 @@ def grade_all(
     Where the judge fails over one of them, that one says so and the others are graded.
     """
 
+    stopped = threading.Event()
+
     def one(submission: Submission) -> Grade:
         try:
-            grade = grade_one(assignment, submission, seed, limits, walls, required)
+            grade = grade_one(assignment, submission, seed, limits, walls, required, stopped)
         except Exception as error:  # a fault of ours, which must not cost the class its marks
             reason = f"not graded, by a fault of the judge: {one_line(f'{type(error).__name__}: {error}')}"
             grade = Grade(submission.name, _nothing(assignment, reason), reason, judged=False)
@@ -221,7 +230,8 @@ def grade_all(
         try:
             for finished in as_completed(running):
                 done(finished.result())
-        finally:  # after an interrupt no other is begun
+        finally:  # after an interrupt, no other is begun and none is asked any further
+            stopped.set()
             for waiting in running:
                 waiting.cancel()
     return [finished.result() for finished in running]

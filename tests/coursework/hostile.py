@@ -17,12 +17,9 @@ def info_nce(z1, z2, temperature):
 def info_nce_gradient(z1, z2, temperature):
     return np.zeros_like(z1), np.zeros_like(z2)
 
-def info_nce_per_sample(z1, z2, temperatures):
-    return np.float64(0.25)
-
 def everywhere(function):
     "Let every exercise do the same."
-    globals().update(dict.fromkeys(("info_nce", "info_nce_gradient", "info_nce_per_sample"), function))
+    globals().update(dict.fromkeys(("info_nce", "info_nce_gradient"), function))
 
 def frame(header, body=b"", length=None):
     "Bytes as the judge's channel takes them."
@@ -348,7 +345,7 @@ def give(*inputs):
     shout(pickle.dumps(Run()))
     return np.array([Run()], object)
 everywhere(give)
-info_nce_per_sample = lambda *inputs: blob
+info_nce_gradient = lambda *inputs: (blob, blob)
 """),
     "writes into its inputs": Cheat(
         """
@@ -489,7 +486,7 @@ everywhere(close)
 """),
     "leaves folders in folders without end": Cheat("""
 def dig(*inputs):
-    for depth in range(1500):
+    for depth in range(1100):
         os.makedirs("d", exist_ok=True)
         os.chdir("d")
     return 0.25
@@ -722,7 +719,7 @@ def call(*inputs):
 everywhere(call)
 """),
     "has names that look alike": Cheat("""
-del info_nce, info_nce_gradient, info_nce_per_sample
+del info_nce, info_nce_gradient
 def \u0456nfo_nce(z1, z2, temperature): return 0.25
 def info_nce\u00aa(z1, z2, temperature): return 0.25
 """),
@@ -743,9 +740,6 @@ def shares(z1, z2, taus):
 
 def info_nce(z1, z2, temperature):
     return shares(z1, z2, temperature)[3]
-
-def info_nce_per_sample(z1, z2, temperatures):
-    return shares(z1, z2, temperatures[:, None])[3]
 
 def info_nce_gradient(z1, z2, temperature):
     u, v, p, _ = shares(z1, z2, temperature)

@@ -149,6 +149,23 @@ def test_what_a_submission_uses_is_told_before_any_of_it_runs():
     assert grade_one(SMALL, Submission("ada", b"-" * 200_000 + b"1"), 1).judged  # more than a parser can take
 
 
+def test_after_an_interrupt_no_other_submission_is_begun(monkeypatch):
+    started = []
+
+    class Counted(Worker):
+        def __init__(self, *arguments, **options):
+            started.append(1)
+            super().__init__(*arguments, **options)
+
+    def interrupt(grade):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grading, "Worker", Counted)
+    with pytest.raises(KeyboardInterrupt):
+        grade_all(A2, [Submission(str(i), RIGHT) for i in range(8)], 1, done=interrupt)
+    assert len(started) <= 2
+
+
 # --- workers that cannot be had, and judges that go away
 
 
@@ -397,7 +414,7 @@ def test_a_class_is_graded_in_one_call(class_folder, tmp_path, capsys):
     assert [(row["name"], row["score"]) for row in rows] == [("ada", "7"), ("ben", "0"), ("cyd", "0"), ("dee", "0")]
     assert [row["reason"] for row in rows] == [
         "",
-        "it cannot be loaded: SystemExit: 0 (line 42)",
+        "it cannot be loaded: SystemExit: 0 (line 39)",
         "empty",
         "no a2.py in it; it has solution.py",
     ]
@@ -412,6 +429,15 @@ def test_results_for_gradescope_are_one_file(class_folder, tmp_path):
     out.write_text("forged")
     assert grade(class_folder / "ada.py", "--format", "gradescope", "--out", out) == 0
     assert json.loads(out.read_text())["score"] == 7
+
+
+def test_a_row_that_the_judge_could_not_grade_is_told_by_the_status(class_folder, monkeypatch, capsys):
+    def failing(*arguments):
+        raise ZeroDivisionError("the judge's own")
+
+    monkeypatch.setattr(grading, "examine", failing)
+    assert grade(class_folder / "ada.py") == 1
+    assert "not graded, by a fault of the judge" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coursework.hostile import CHEATS, FILES, RIGHT, WRONG
+from coursework.hostile import CHEATS, RIGHT, WRONG
 
 from hypercon.coursework import grading, sandbox
 from hypercon.coursework.assignments import ASSIGNMENTS
@@ -22,7 +22,7 @@ from hypercon.coursework.submissions import Submission
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="submissions are graded on Linux")
 
-NAMES = ("info_nce", "info_nce_gradient", "info_nce_per_sample")
+NAMES = ("info_nce", "info_nce_gradient")
 A2 = ASSIGNMENTS["a2"]
 ASSIGNMENT = replace(A2, exercises=tuple(exercise for exercise in A2.exercises if exercise.name in NAMES))
 QUICK = Limits(seconds_per_call=1, seconds=12, cpu_seconds=8)
@@ -95,13 +95,13 @@ def judged(source, limits=QUICK, walls=WALLS, seed=SEED):
 
 def test_the_harness_gives_an_honest_submission_full_marks(workers):
     grade = judged(RIGHT, ASSIGNMENT.limits)
-    assert [outcome.reason for outcome in grade.outcomes] == ["", "", ""]
-    assert grade.score == grade.points == 3
+    assert [outcome.reason for outcome in grade.outcomes] == ["", ""]
+    assert grade.score == grade.points == 2
     assert left_by(workers) == []
 
 
 def test_without_a_trick_the_hostile_ones_have_only_wrong_values():
-    assert [outcome.score for outcome in judged(WRONG.encode()).outcomes] == [0, 0, 0]
+    assert [outcome.score for outcome in judged(WRONG.encode()).outcomes] == [0, 0]
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -118,7 +118,7 @@ def test_a_hostile_submission_earns_nothing_and_leaves_nothing(name, workers, li
     spent = time.monotonic() - begun
 
     assert grade.judged, grade.reason
-    assert [outcome.score for outcome in grade.outcomes] == [0, 0, 0]
+    assert [outcome.score for outcome in grade.outcomes] == [0, 0]
     assert all(outcome.reason for outcome in grade.outcomes)
     assert not any("READ" in outcome.reason for outcome in grade.outcomes), "it read what it must not"
     assert spent < 5 * QUICK.seconds  # its time, and as much again and more for a machine that others use
@@ -139,10 +139,14 @@ def test_the_judge_grades_on_after_all_of_them():
     class_ = [Submission(name, CHEATS[name].source) for name in some]
     class_[2:2] = [Submission("honest", RIGHT)]
     grades = grade_all(ASSIGNMENT, class_, SEED, jobs=2)
-    assert [grade.score for grade in grades] == [0, 0, 3, 0, 0, 0]
+    assert [grade.score for grade in grades] == [0, 0, 2, 0, 0, 0]
 
 
-LEAVING = [*FILES, "leaves a daemon", "forks without end", "reaches the library by its path", "uses the network"]
+LEAVING = [
+    "leaves result files everywhere", "leaves modules for the next worker", "leaves closed folders",
+    "leaves folders in folders without end", "links to files outside", "removes what it can", "leaves a daemon",
+    "forks without end", "reaches the library by its path", "reads files outside", "uses the network",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LEAVING)
@@ -153,7 +157,7 @@ def test_without_namespaces_they_earn_and_leave_nothing_either(name, workers, tm
     grade = judged(CHEATS[name].source.replace(b"PORT", b"9"), walls=("user", "files", "calls"))
     assert not grade.layers["own processes"]
     assert grade.layers["refused calls"]
-    assert [outcome.score for outcome in grade.outcomes] == [0, 0, 0]
+    assert [outcome.score for outcome in grade.outcomes] == [0, 0]
     assert not any("READ" in outcome.reason for outcome in grade.outcomes)
     assert left_by(workers) == []
     assert not any(worker._folder.exists() for worker in workers)
@@ -228,7 +232,6 @@ def look(name, inputs):
     return eval(TABLE.get((name, *(np.asarray(x).tobytes() for x in inputs)), "0.0"), vars(np))
 def info_nce(*inputs): return look("info_nce", inputs)
 def info_nce_gradient(*inputs): return look("info_nce_gradient", inputs)
-def info_nce_per_sample(*inputs): return look("info_nce_per_sample", inputs)
 """.encode()
 
 
@@ -250,7 +253,7 @@ class Memory:
 
 def test_answers_learnt_from_one_seed_fail_under_another():
     source = recorded(seed=0)
-    assert judged(source, ASSIGNMENT.limits, seed=0).score == 3  # why the seed is the judge's secret
+    assert judged(source, ASSIGNMENT.limits, seed=0).score == 2  # why the seed is the judge's secret
     assert judged(source, ASSIGNMENT.limits, seed=1).score == 0
 
 

@@ -16,7 +16,8 @@
 #
 # The library's texts about the loss, above all assignment 2, say which laws it obeys. Hypothesis finds the inputs; a
 # law worth writing down holds for all of them. Its examples are the same for every loss and in every run, twenty for
-# each test; all tests together have 20 seconds for one loss. Results agree to about nine digits: leave room for rounding.
+# each test; all tests together have 20 seconds for one loss. Results agree to about nine digits: leave room for
+# rounding.
 #
 # Check as you go: `hypercon check a5.py` tries your tests on some of the losses.
 
