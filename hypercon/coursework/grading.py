@@ -65,6 +65,11 @@ class Grade:
         """The most there was."""
         return sum(outcome.points for outcome in self.outcomes)
 
+    @property
+    def why(self) -> str:
+        """Why there is less than all: for the whole, or for the first exercise that failed."""
+        return self.reason or next((f"{o.id}: {o.reason}" for o in self.outcomes if not o.passed), "")
+
 
 class StudentInWorker:
     """A submission behind walls, as the judge asks it. One that died is started again for the next exercise, as long as

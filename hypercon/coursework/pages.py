@@ -46,16 +46,14 @@ def student(report: Report, grade: Grade) -> str:
 def index(report: Report) -> str:
     """The teacher's page: the class at a glance, each row with its student's page."""
     assignment = report.assignment
-    count = len(report.grades)
-    mean = sum(grade.score for grade in report.grades) / count if count else 0.0
     head = "".join(f"<th>{escape(exercise.id)}</th>" for exercise in assignment.exercises)
     rows = [_row(grade, page) for grade, page in zip(report.grades, names(report.grades), strict=True)]
     standing = ", ".join(name for name, stands in report.layers.items() if stands)
     lacking = f" It did not have {escape(', '.join(report.missing))}." if report.missing else ""
     parts = [
         f"<h1>{escape(assignment.title)}</h1>",
-        f'<p class="soft">{count} graded in {report.seconds:.1f} s, seed {report.seed}</p>',
-        f'<p class="total">mean <b>{mean:.3g}</b> of {assignment.points:.4g} points</p>',
+        f'<p class="soft">{len(report.grades)} graded in {report.seconds:.1f} s, seed {report.seed}</p>',
+        f'<p class="total">mean <b>{report.mean:.3g}</b> of {assignment.points:.4g} points</p>',
         f'<p class="soft">The sandbox had {escape(standing)}.{lacking}</p>',
         '<div class="scroll"><table>',
         f"<tr><th>name</th><th>score</th>{head}<th>first reason; imports and calls of note</th></tr>",
@@ -86,10 +84,9 @@ def _row(grade: Grade, page: str) -> str:
     marks = "".join(
         f"<td>{o.score:.3g}</td>" if o.passed else f'<td class="low">{o.score:.3g}</td>' for o in grade.outcomes
     )
-    failed = next((f"{o.id}: {o.reason}" for o in grade.outcomes if not o.passed), "")
     uses = f"<br><code>{escape(', '.join(grade.uses))}</code>" if set(grade.uses) - {"numpy"} else ""
     link = f'<a href="students/{page}">{escape(grade.name)}</a>'
-    return f"<tr><td>{link}</td><td>{grade.score:.4g}</td>{marks}<td>{escape(grade.reason or failed)}{uses}</td></tr>"
+    return f"<tr><td>{link}</td><td>{grade.score:.4g}</td>{marks}<td>{escape(grade.why)}{uses}</td></tr>"
 
 
 def _sentence(text: str) -> str:

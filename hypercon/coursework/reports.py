@@ -41,6 +41,11 @@ class Report:
         """The layers that did not stand."""
         return [name for name, stands in self.layers.items() if not stands]
 
+    @property
+    def mean(self) -> float:
+        """Of the scores; 0 for an empty class."""
+        return sum(grade.score for grade in self.grades) / max(len(self.grades), 1)
+
 
 def table(report: Report) -> str:
     """For a terminal: a row for each submission, and below it how they were graded."""
@@ -57,18 +62,15 @@ def table(report: Report) -> str:
 
 
 def _row(grade: Grade, points: float) -> list[str]:
-    failed = [outcome for outcome in grade.outcomes if not outcome.passed]
-    why = grade.reason or (f"{failed[0].id}: {failed[0].reason}" if failed else "")
     marks = [f"{outcome.score:.3g}" for outcome in grade.outcomes]
-    return [_shortened(grade.name, 32), *marks, f"{grade.score:.4g}/{points:.4g}", _shortened(why, 72)]
+    return [_shortened(grade.name, 32), *marks, f"{grade.score:.4g}/{points:.4g}", _shortened(grade.why, 72)]
 
 
 def _footer(report: Report) -> list[str]:
     count, full = len(report.grades), sum(grade.score == grade.points for grade in report.grades)
-    mean = sum(grade.score for grade in report.grades) / count if count else 0.0
     standing = [name for name, stands in report.layers.items() if stands]
     lines = [
-        f"{count} graded in {report.seconds:.1f} s, {full} with full marks, mean {mean:.3g} of "
+        f"{count} graded in {report.seconds:.1f} s, {full} with full marks, mean {report.mean:.3g} of "
         f"{report.assignment.points:.4g}; seed {report.seed}",
         f"the sandbox had {', '.join(standing)}",
     ]
@@ -120,16 +122,12 @@ def grades_csv(report: Report) -> str:
             grade.score,
             grade.points,
             *(o.score for o in grade.outcomes),
-            grade.reason or _first_reason(grade),
+            grade.why,
             " ".join(grade.uses),
         ]
         for grade in report.grades
     ]
     return _csv(["name", "score", "points", *ids, "reason", "uses"], rows)
-
-
-def _first_reason(grade: Grade) -> str:
-    return next((f"{outcome.id}: {outcome.reason}" for outcome in grade.outcomes if not outcome.passed), "")
 
 
 def gradescope(report: Report) -> str:

@@ -142,6 +142,24 @@ def test_the_judge_grades_on_after_all_of_them():
     assert [grade.score for grade in grades] == [0, 0, 2, 0, 0, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("id", [assignment.id for assignment in ASSIGNMENTS.values() if not assignment.grader])
+def test_the_tricks_earn_nothing_in_any_exercise_of_any_assignment(id):
+    assignment = ASSIGNMENTS[id]
+    ours, theirs = repr(("info_nce", "info_nce_gradient")), repr(tuple(e.name for e in assignment.exercises))
+    tricks = {name: cheat for name, cheat in CHEATS.items() if "everywhere(" in cheat.trick}
+    class_ = [
+        Submission(name, cheat.source.replace(ours.replace("'", '"').encode(), theirs.encode()).replace(b"PORT", b"9"))
+        for name, cheat in tricks.items()
+    ]
+    grades = grade_all(
+        assignment, class_, SEED, jobs=2, limits=replace(assignment.limits, seconds_per_call=2, seconds=8)
+    )
+    earned = {grade.name: [outcome.id for outcome in grade.outcomes if outcome.score] for grade in grades}
+    assert {name: ids for name, ids in earned.items() if ids} == {}
+    assert all(grade.judged for grade in grades)
+
+
 LEAVING = [
     "leaves result files everywhere", "leaves modules for the next worker", "leaves closed folders",
     "leaves folders in folders without end", "links to files outside", "removes what it can", "leaves a daemon",
