@@ -232,7 +232,7 @@ for ax, (number, z) in zip(axes, snapshots.items(), strict=True):
         ax.scatter(x, y, s=14, color=CLASS_COLOURS[digit], marker=CLASS_MARKERS[digit], label=digit)
     ax.set(title=f"after {number} steps", xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect="equal")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=10, frameon=False)
-described(figure, "500 points in the colours of their digits: a knot at first, then wide, at last in patches by digit.")
+described(figure, "500 points coloured by digit: a knot at first, then wide; in the end most digits keep together.")
 
 # %% [markdown]
 # Nobody told the encoder what a digit is. It was asked to tell 256 images apart while ignoring zoom, shift and noise.
