@@ -288,7 +288,7 @@ for name, images in (("images as they are", test.images), ("zoomed, moved, noisy
 
 # %% [markdown]
 # On the images as they are, pixels do a little better. Digits are centred and cleanly drawn, and neighbours in pixels
-# do well on such. On moved images the pixels lose a quarter, and the trained encoder loses 0.05. That is what it was
+# do well on such. On moved images the pixels lose a quarter, and the trained encoder about 0.05. That is what it was
 # trained for: **an encoder learns the invariances of its views, and nothing obliges it to learn more.**
 #
 # The loss laid open says what it still has to do.

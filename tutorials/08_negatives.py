@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 08 Whom to push: hard and false negatives
 #
-# A contrastive loss is, in the end, a rule for whom to push and how hard. Here you write four other rules, and see what
-# each makes of the same images: one without any hardness, one that cuts, one that does not tire, and two that know that
-# some negatives are none.
+# A contrastive loss is, in the end, a rule for whom to push and how hard. Here are five other rules than InfoNCE, and
+# what they make of the same images: one without any hardness, one that cuts, one that hardens, one that corrects for
+# false negatives, and one that does not tire. You write four of them.
 #
 # You will be able to
 #
@@ -44,7 +44,8 @@ from hypercon.palette import CURVES, INK
 #
 # One anchor at $\tau = 0.5$. Its positive is at 0.9, its negatives at 0.8, 0.3 and 0.1. Then $e^{s/\tau}$ is 6.05 for
 # the positive, and 4.95, 1.82 and 1.22 for the negatives, 8.00 in all. InfoNCE shares its push as 4.95 : 1.82 : 1.22,
-# with the factor $1 - P_+ = 8.00 / 14.05 = 0.57$. The next cell has five losses beside each other.
+# with the factor $1 - P_+ = 8.00 / 14.05 = 0.57$. The next cell has five rules beside each other; the last doubles
+# every exponent.
 
 # %%
 positive, negatives, tau = 0.9, np.array([0.8, 0.3, 0.1]), 0.5
@@ -335,6 +336,13 @@ hc.explain(first[:64], second[:64], temperature=0.2, labels=test.labels[:64])
 # **Experiment.** How many negatives should a hard loss keep? Train `hard_simple` with k = 1, 5, 25, 100 and 255, and
 # report each. Where does the accuracy peak? (k = 255 is the simple loss.) Then repeat `debiased` with a
 # `class_prior` of 0.3: what does it cost to expect too many false negatives?
+#
+# ## Summary
+#
+# - A loss is known by its shares, which say whom it pushes, and by its factor, which says how hard.
+# - A cut, a small temperature and a weight do the same kind of thing: they move the push to the nearest.
+# - The nearest negatives of a good encoder are mostly false. Hardness spreads them, debiasing spares them.
+# - The factor of InfoNCE dies in small batches; that of DCL does not.
 #
 # ## Test yourself
 #
