@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hypercon.errors import InputError
-from hypercon.explain import moving_points
+from hypercon.explain.motion import moving_points
 from hypercon.palette import CLASS_COLOURS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -76,8 +76,9 @@ check("02.1", cosines)
 #
 # $$\bar h = \frac{g - (g \cdot u)\, u}{|h|}.$$
 #
-# By hand, with $h = (3, 4)$ and $g = (1, 0)$: $g \cdot u$ = 0.6, the tangent part is $(1, 0) - 0.6\,(0.6, 0.8) = (0.64,
-# -0.48)$, and a fifth of it is $(0.128, -0.096)$. Autograd, asked for the gradient of $u \cdot g$, agrees:
+# By hand, with $h = (3, 4)$ and $g = (1, 0)$: $g \cdot u$ = 0.6, the tangent part is
+# $(1, 0) - 0.6\,(0.6, 0.8) = (0.64, -0.48)$, and a fifth of it is $(0.128, -0.096)$. Autograd, asked for the gradient
+# of $u \cdot g$, agrees:
 
 # %%
 print(hc.grad(lambda h: hc.sum(hc.normalize(h) * v))(h))
@@ -123,8 +124,8 @@ check("02.3", slide)
 # %% [markdown]
 # ## Reason one: what is near is no accident
 #
-# Now your guess. In $d$ dimensions the similarity of two random directions has mean 0 and standard deviation $1/\sqrt
-# d$. We draw 20,000 pairs in each of four dimensions.
+# Now your guess. In $d$ dimensions the similarity of two random directions has mean 0 and standard deviation
+# $1/\sqrt d$. We draw 20,000 pairs in each of four dimensions.
 
 # %%
 rng = np.random.default_rng(0)
@@ -139,8 +140,8 @@ for dim in (2, 8, 32, 128):
 # expected: 128: std 0.088, 1/sqrt(d) 0.088, nearer than 60 degrees 0.00%
 
 # %% [markdown]
-# Twenty thousand are too few to see such a pair in 128 dimensions. The density of $s$ is proportional to $(1 -
-# s^2)^{(d-3)/2}$, so we add that up instead.
+# Twenty thousand are too few to see such a pair in 128 dimensions. The density of $s$ is proportional to
+# $(1 - s^2)^{(d-3)/2}$, so we add that up instead.
 
 # %%
 s = np.linspace(-1, 1, 200_001)
@@ -220,8 +221,8 @@ for rate in (1.0, 100.0, 10_000.0):
         z1, z2 = z1 - rate * g1, z2 - rate * g2
     print(f"rate {rate:g}: loss {value:.3f}, mean length {np.linalg.norm(z1, axis=1).mean():.1f}")
 # expected: rate 1: loss 0.643, mean length 2.7
-# expected: rate 100: loss 0.551, mean length 3.7
-# expected: rate 10000: loss 0.582, mean length 147.5
+# roughly: rate 100: loss 0.551, mean length 3.7
+# roughly: rate 10000: loss 0.582, mean length 147.5
 
 # %% [markdown]
 # The lengths take up what is too much. No length means anything here; no rate makes the loss infinite.
@@ -332,7 +333,7 @@ for normalize, name in ((True, "on the sphere"), (False, "dot products")):
 # ## Further reading
 #
 # - Wang & Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-#   Hypersphere*, ICML 2020, arXiv 2005.10242: section 3 on why the sphere.
+#   Hypersphere*, ICML 2020, arXiv 2005.10242: figure 2 and what is said of it.
 # - Wang et al., *NormFace: L2 Hypersphere Embedding for Face Verification*, 2017, arXiv 1704.06369: what happens to
 #   losses when features are normalised, and why a scale is needed then.
 # - van Laarhoven, *L2 Regularization versus Batch and Weight Normalization*, 2017, arXiv 1706.05350: the brake, and

@@ -268,9 +268,17 @@ print("stable:", f"{info_nce(matrix, 0.001):.4f}")
 # expected: stable: 0.0000
 
 # %% [markdown]
-# In training this nan would have gone into the gradient, and from there into every weight. In float32 the same happens
-# below a temperature of 0.0113, at $1/\tau$ = 88.7.
-#
+# In training this nan would have gone into the gradient, and from there into every weight. In float32, where most
+# training is done, a similarity of 1 overflows at any temperature below 0.0113:
+
+# %%
+for kind in ("float64", "float32"):
+    largest = np.log(np.finfo(kind).max)
+    print(f"{kind}: exp overflows beyond {largest:.1f}; at similarity 1 below a temperature of {1 / largest:.4f}")
+# expected: float64: exp overflows beyond 709.8; at similarity 1 below a temperature of 0.0014
+# expected: float32: exp overflows beyond 88.7; at similarity 1 below a temperature of 0.0113
+
+# %% [markdown]
 # ## See it on images
 #
 # An encoder learns from 8x8 pictures of digits, for a few seconds. Labels are not used in training. Watch the loss
@@ -318,8 +326,8 @@ e
 #
 # <details><summary>4. What is the sum of a row of the gradient with respect to the similarities, and why?</summary>
 #
-# 0. The pull is the sum of the pushes, since the probabilities sum to 1. (Also: adding a number to a whole row changes
-#    nothing, which is question 1.)
+# It is 0. The pull is the sum of the pushes, since the probabilities sum to 1. (Also: adding a number to a whole row
+# changes nothing, which is question 1.)
 # </details>
 #
 # <details><summary>5. With two negatives at 0.6 and 0.2, at which temperature does the first receive three quarters of
@@ -330,8 +338,8 @@ e
 #
 # ## Further reading
 #
-# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: section 3 is this
-#   lesson.
+# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: equations 1 to 5 are
+#   this lesson.
 # - van den Oord, Li & Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, arXiv 1807.03748:
 #   where the loss comes from, and why log N - L is a bound on mutual information.
 # - Yeh et al., *Decoupled Contrastive Learning*, ECCV 2022, arXiv 2110.06848: what happens without the coupling.

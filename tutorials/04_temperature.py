@@ -76,8 +76,8 @@ check("04.1", effective_negatives)
 
 # %% [markdown]
 # Now your guess. For a small temperature there is a rule of thumb: negatives with a density of 50 per unit of
-# similarity count $50\, e\, \tau$, since $r$ is then an exponential distribution with mean $\tau$, whose entropy is $1
-# + \log \tau$.
+# similarity count $50\, e\, \tau$, since $r$ is then an exponential distribution with mean $\tau$, whose entropy is
+# $1 + \log \tau$.
 
 # %%
 negatives = np.linspace(-1, 1, 100)
@@ -113,9 +113,10 @@ described(figure, "Effective negatives over the temperature, both logarithmic. B
 #
 # ## Why the curve never falls
 #
-# With $\beta = 1/\tau$, the shares are $r \propto e^{\beta s}$, and a short calculation gives $dH/d\beta = -\beta\,
-# \mathrm{Var}_r(s)$: the variance of the similarities, weighted by the shares. A variance is not negative, and with
-# $d\beta/d\tau = -1/\tau^2$ the entropy can only rise with the temperature (Wang & Liu 2021, section 3.2).
+# With $\beta = 1/\tau$, the shares are $r \propto e^{\beta s}$, and a short calculation gives
+# $dH/d\beta = -\beta\, \mathrm{Var}_r(s)$: the variance of the similarities, weighted by the shares. A variance is not
+# negative, and with $d\beta/d\tau = -1/\tau^2$ the entropy can only rise with the temperature (Wang & Liu 2021, below
+# eq. 5).
 #
 # ### Exercise 04.2
 #
@@ -331,7 +332,7 @@ e
 #
 # ## Further reading
 #
-# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: sections 3.1 to 3.3.
+# - Wang & Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021, arXiv 2012.09740: equations 5 to 7.
 # - Radford et al., *Learning Transferable Visual Models From Natural Language Supervision*, 2021, arXiv 2103.00020:
 #   section 2.5 has the learned temperature and its bound.
 # - Kukleva et al., *Temperature Schedules for Self-Supervised Contrastive Methods on Long-Tail Data*, ICLR 2023, arXiv

@@ -15,7 +15,7 @@ import numpy as np
 
 import hypercon as hc
 from hypercon.coursework import check, described
-from hypercon.explain import moving_points
+from hypercon.explain.motion import moving_points
 from hypercon.palette import CURVES
 
 # %% [markdown]
@@ -41,8 +41,9 @@ from hypercon.palette import CURVES
 #
 # ## By hand
 #
-# Three points on the circle, at 0, 90 and 180 degrees. Their squared distances are 2, 2 and 4, as $d^2 = 2 - 2s$. At $t
-# = 1$ the potentials are $e^{-2}$ = 0.1353, twice, and $e^{-4}$ = 0.0183. The mean is 0.0963, and its logarithm -2.340.
+# Three points on the circle, at 0, 90 and 180 degrees. Their squared distances are 2, 2 and 4, as $d^2 = 2 - 2s$. At
+# $t = 1$ the potentials are $e^{-2}$ = 0.1353, twice, and $e^{-4}$ = 0.0183. The mean is 0.0963, and its logarithm
+# -2.340.
 
 # %%
 angles = np.radians([0, 90, 180])
@@ -364,7 +365,7 @@ described(figure, "Uniformity loss over alignment. Untrained is at the top left,
 # ## Further reading
 #
 # - Wang & Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-#   Hypersphere*, ICML 2020, arXiv 2005.10242: sections 4.1 and 4.2, and theorem 1.
+#   Hypersphere*, ICML 2020, arXiv 2005.10242: section 4, with theorem 1.
 # - Borodachov, Hardin & Saff, *Discrete Energy on Rectifiable Sets*, Springer 2019: where repelling points come to
 #   rest.
 # - Fang et al., *Rethinking the Uniformity Metric in Self-Supervised Learning*, ICLR 2024, arXiv 2403.00642: what this

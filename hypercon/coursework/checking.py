@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import dis
-import functools
-import html
 import inspect
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from types import CodeType, FrameType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,89 +21,13 @@ from hypercon.autograd import Tensor
 from hypercon.coursework.exercise import Arguments, Exercise
 from hypercon.coursework.judge import StudentError, WrongError, questions, show
 from hypercon.coursework.lessons import EXERCISES
+from hypercon.coursework.report import Property, Report
+from hypercon.coursework.time_limit import TimeUpError, at_most
 from hypercon.errors import DtypeError, InputError, UnfinishedError
 
 SECONDS = 0.7  # of computing, for all questions together; of waiting, twice as long
 
 _failures: dict[str, int] = {}
-
-
-@dataclass(frozen=True)
-class Property:
-    """One property: whether it holds, or None where it was not reached, and what is wrong."""
-
-    name: str
-    holds: bool | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `check` found. It is true where every property holds, and shows itself in a terminal and in a notebook.
-
-    Attributes
-    ----------
-    id, name : str
-        Of the exercise.
-    properties : tuple of Property
-        Each with a ``name``, whether it ``holds`` (None: not reached) and the ``reason`` where it does not.
-    case : str
-        The smallest input that failed, with what was got and what was expected.
-    hint : str
-        One hint. After another failed attempt there is another.
-    notes : tuple of str
-        What is no fault and yet worth a word.
-    """
-
-    id: str
-    name: str
-    properties: tuple[Property, ...]
-    case: str = ""
-    hint: str = ""
-    notes: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return all(p.holds for p in self.properties)
-
-    def __repr__(self) -> str:
-        lines = [self._title()]
-        for p in self.properties:
-            lines.append(f"  {_WORDS[p.holds]:<11} {p.name}" + (f": {p.reason}" if p.reason else ""))
-        if self.case:
-            lines += ["the smallest input that fails", self.case]
-        lines += [f"note: {note}" for note in self.notes]
-        if self.hint:
-            lines.append(self.hint)
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<div><span style="display:inline-block;min-width:8em;font-weight:600;color:{_COLOURS[p.holds]}">'
-            f"{_WORDS[p.holds]}</span>{html.escape(p.name)}{html.escape(f': {p.reason}') if p.reason else ''}</div>"
-            for p in self.properties
-        )
-        case = (
-            '<div style="margin-top:.5em">The smallest input that fails:</div>'
-            f'<pre style="margin:.2em 0;overflow:auto">{html.escape(self.case)}</pre>'
-            if self.case
-            else ""
-        )
-        said = "".join(f"<div>{html.escape(line)}</div>" for line in (*self.notes, *filter(None, [self.hint])))
-        border = _COLOURS[bool(self)]
-        return (
-            f'<div role="status" style="border-left:4px solid {border};padding:.3em .9em">'
-            f"<strong>{html.escape(self._title())}</strong>{rows}{case}{said}</div>"
-        )
-
-    def _title(self) -> str:
-        held = sum(bool(p.holds) for p in self.properties)
-        count = len(self.properties)
-        told = f"all {count} properties hold" if held == count else f"{held} of {count} properties hold"
-        return f"{self.id} {self.name}: {told}"
-
-
-_WORDS = {True: "holds", False: "fails", None: "not reached"}
-_COLOURS = {True: "#0a7d4b", False: "#c24a00", None: "#7a7a7a"}  # read on white and on black
 
 
 def check(id: str, function: Callable[..., Any], *, seed: int = 0) -> Report:
@@ -247,9 +166,9 @@ class _Learner:
         printed = io.StringIO()
         start = time.process_time()
         try:
-            with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _at_most(self._left):
+            with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), at_most(self._left):
                 return self._ask(*given)
-        except _TimeUpError:
+        except TimeUpError:
             raise StudentError(
                 "it was stopped, not having ended in a second: is there a loop that never ends?"
             ) from None
@@ -327,45 +246,3 @@ def _line(error: BaseException, function: Callable[..., Any]) -> str:
             line = trace.tb_lineno - code.co_firstlineno + 1
         trace = trace.tb_next
     return f" (in line {line} of {function.__name__})" if line else ""
-
-
-# --- a limited time
-
-
-class _TimeUpError(BaseException):
-    """Not an Exception: a loop with `except Exception` in it shall end too."""
-
-
-@contextlib.contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raise `_TimeUpError` in Python code that runs longer.
-
-    By a trace function, which is there on every system, in every thread, and without threads in a browser. It sees
-    every step, and so every loop but one that never leaves a function written in C. It is gone once it has raised, so
-    for a while it waits for a step at which no ``except:`` of the function's would swallow what it raises.
-    """
-    until, until_waited = time.process_time() + seconds, time.monotonic() + 2 * seconds
-    patience = 10_000
-
-    def watch(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal patience
-        frame.f_trace_opcodes = True  # a loop on one line has no further lines to see
-        if time.process_time() > until or time.monotonic() > until_waited:
-            patience -= 1
-            if patience < 0 or not any(start <= frame.f_lasti < end for start, end in _guarded(frame.f_code)):
-                raise _TimeUpError
-        return watch
-
-    before = sys.gettrace()
-    sys.settrace(watch)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-
-
-@functools.cache
-def _guarded(code: CodeType) -> tuple[tuple[int, int], ...]:
-    """From where to where, in bytes, a try or a with is in force."""
-    entries: Any = getattr(dis.Bytecode(code), "exception_entries", ())  # in no stub file
-    return tuple((entry.start, entry.end) for entry in entries)

@@ -1,6 +1,5 @@
-"""The loss laid open: as values, as a picture, and as pages to play with; and points that move on the sphere."""
+"""The loss laid open: as values, as a picture, and as a page to play with. Points in motion are in `motion`."""
 
 from hypercon.explain.anatomy import KINDS, Explanation, explain, explain_similarities
-from hypercon.explain.motion import Motion, moving_points
 
-__all__ = ["KINDS", "Explanation", "Motion", "explain", "explain_similarities", "moving_points"]
+__all__ = ["KINDS", "Explanation", "explain", "explain_similarities"]

@@ -35,7 +35,7 @@ MODULES = {
     "hypercon",
     "hypercon.coursework",
     "hypercon.errors",
-    "hypercon.explain",
+    "hypercon.explain.motion",
     "hypercon.palette",
     "hypercon.plotting",
 }
