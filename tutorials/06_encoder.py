@@ -103,8 +103,8 @@ print(encoder)
 #
 # Is that good? An encoder that knows nothing has all similarities alike, and the loss $\log 3 = 1.10$: **chance**. The
 # best that three images can do is to stand at the corners of a triangle, at similarity $-1/2$, with positives at 1.
-# That gives the **floor**, $\log(1 + 2\, e^{-1.5/0.5}) = 0.095$. So this loss has gone $(1.099 - 0.471) / (1.099 -
-# 0.095) = 63\%$ of the way. The next cell has the same numbers from the library.
+# That gives the **floor**, $\log(1 + 2\, e^{-1.5/0.5}) = 0.095$. So this loss has come five eighths of the way:
+# $(1.099 - 0.471) / (1.099 - 0.095) = 0.625$. The next cell has the same numbers from the library.
 #
 # With N images the corners are those of a simplex, at similarity $-1/(N-1)$ to each other.
 
@@ -112,7 +112,9 @@ print(encoder)
 similarities = np.full((3, 3), 0.2) + 0.6 * np.eye(3)
 loss = hc.explain_similarities(similarities, temperature=0.5).loss
 print(f"loss {loss:.3f}, chance {hc.losses.chance('info_nce', 3):.3f}, floor {hc.losses.floor('info_nce', 3, 0.5):.3f}")
+print(f"{(np.log(3) - loss) / (np.log(3) - hc.losses.floor('info_nce', 3, 0.5)):.3f} of the way")
 # expected: loss 0.471, chance 1.099, floor 0.095
+# expected: 0.625 of the way
 
 # %% [markdown]
 # ### Exercise 06.2: how far on the way

@@ -263,9 +263,9 @@ report("VICReg", trained(hc.losses.vicreg, left_out=1))
 #
 # ### Exercise 10.4
 #
-# Write the loss of one anchor: the mean, over candidates k of its class, of $-\log\big(e^{s_k/\tau} / \sum_j
-# e^{s_j/\tau}\big)$, the sum going over all candidates. `similarities` are those of the candidates, and `own` is True
-# where a candidate is of the anchor's class. It must hold at a temperature of 0.001.
+# Write the loss of one anchor: the mean of $-\log\big(e^{s_k/\tau} / \sum_j e^{s_j/\tau}\big)$ over the candidates k of
+# its class, the sum going over all candidates. `similarities` are those of the candidates, and `own` is True where a
+# candidate is of the anchor's class. It must hold at a temperature of 0.001.
 
 
 # %%
