@@ -382,8 +382,8 @@ for name, keys in ways.items():
 
 # %% [markdown]
 # Both faults have the right loss, go downhill, and train something. So they have lived for years: in lightly (issue
-# 1977) the gradient was off by exactly the number of ranks. **Test gradients, not values**: put the ranks' gradient
-# beside that of one machine with the whole batch, as above.
+# 1977) the gradient was off by exactly one over the number of ranks. **Test gradients, not values**: put the ranks'
+# gradient beside that of one machine with the whole batch, as above.
 #
 # ## What has run where
 #
@@ -448,6 +448,12 @@ for size in (16, 64, 256):
 # From 16 to 64 the batch helps; from 64 to 256 it does not, on digits. Ten classes are told apart with few negatives.
 # More are needed where what must be told apart is finer than a batch shows. Before you pay for a large batch, measure
 # whether your data do.
+#
+# ## Summary
+#
+# - A log-sum-exp can be merged from tiles, and the gradient computed from it tile by tile: memory grows with N alone.
+# - A gradient cache gives the exact gradient of a batch that the encoder cannot hold. Accumulation does not.
+# - What returns to a rank's keys is summed over ranks. Test the gradient: the loss cannot tell.
 #
 # ## Test yourself
 #

@@ -96,9 +96,9 @@ described(
 )
 
 # %% [markdown]
-# **What you should see.** InfoNCE and SigLIP push the near ones alone; SigLIP levels off, since a pair that is clearly
-# taken for a positive costs a constant slope and no more. The spectral line crosses 0: *a negative at $-0.2$ is pulled
-# back*, since the loss wants strangers at right angles, not at opposite ends. The simple loss does not look at all.
+# **What you should see.** InfoNCE and SigLIP push the near ones alone. The spectral line crosses 0: *a negative at
+# $-0.2$ is pulled back*, since the loss wants strangers at right angles, not at opposite ends. The simple loss does not
+# look at all. (One thing the picture does not show: SigLIP's push on a pair is the same whoever else is in the batch.)
 #
 # ## Columns instead of rows
 #
@@ -263,9 +263,9 @@ report("VICReg", trained(hc.losses.vicreg, left_out=1))
 #
 # ### Exercise 10.4
 #
-# Write the loss of one anchor: the mean, over candidates k of its class, of $-\log\big(e^{s_k/\tau} / \sum_j
-# e^{s_j/\tau}\big)$, the sum going over all candidates. `similarities` are those of the candidates, and `own` is True
-# where a candidate is of the anchor's class. It must hold at a temperature of 0.001.
+# Write the loss of one anchor: the mean of $-\log\big(e^{s_k/\tau} / \sum_j e^{s_j/\tau}\big)$ over the candidates k of
+# its class, the sum going over all candidates. `similarities` are those of the candidates, and `own` is True where a
+# candidate is of the anchor's class. It must hold at a temperature of 0.001.
 
 
 # %%
@@ -345,6 +345,13 @@ print("failed:", *(result.name for result in found.failures))
 #
 # **Experiment.** Add a line to the table of encoders for `hc.losses.barlow_twins`, and one for SigLIP with `bias=0.0`.
 # Which of the eight checks would have caught the latter?
+#
+# ## Summary
+#
+# - SigLIP judges pairs, the spectral loss squares them, Barlow Twins and VICReg look at columns; all must keep an
+#   embedding from shrinking to a point.
+# - Uniformity hardly notices lost dimensions. The effective rank does.
+# - A result is a value with its bounds, a tested gradient, two baselines, and several seeds.
 #
 # ## Test yourself
 #
