@@ -1,5 +1,7 @@
 """What ranks say to one another: sums and gatherings, shares of a batch, and what happens when one of them ends."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 import hypercon as hc
 from hypercon.distributed import (
+    Ranks,
     check_alike,
     executor,
     mpi,
@@ -105,6 +108,25 @@ def test_a_job_without_a_launcher_is_one_rank(monkeypatch):
     ranks_of_this_job.cache_clear()
     assert ranks_of_this_job().size == 1
     ranks_of_this_job.cache_clear()
+
+
+def test_a_launcher_without_its_mpi_is_told(monkeypatch):
+    ranks_of_this_job.cache_clear()
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(InputError, match=r"4 processes were started, and mpi4py cannot be loaded .*: pip install"):
+        ranks_of_this_job()
+
+    class OfAnotherMpi(Ranks):
+        class mpi:  # noqa: N801 - as mpi4py calls it
+            Get_library_version = staticmethod(lambda: "Open MPI v5\nand more")
+
+    monkeypatch.setattr(mpi, "MpiRanks", OfAnotherMpi)
+    with pytest.raises(InputError, match="takes each for a job of one: use the mpiexec of .* loads, Open MPI v5$"):
+        ranks_of_this_job()
+    with pytest.raises(InputError, match=r"4 processes run this program, .* mpiexec -n 4 python -m mpi4py.futures"):
+        with executor():
+            pass
 
 
 def test_processes_take_independent_work():
