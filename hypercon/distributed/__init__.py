@@ -4,7 +4,8 @@
     in_threads   threads that stand for processes, to learn and to test with
     mpi          the processes of mpiexec
     visits       how every rank's embeddings meet every other's: gathered, or passed round
-    losses       InfoNCE and NT-Xent of the global batch, tile by tile
+    tours        what anchors and keys find out about one another, tile by tile
+    losses       InfoNCE and NT-Xent of the global batch
     statistics   batch normalisation by the global batch's mean and variance
     gradients    whose images are whose, and the sum of gradients over ranks
     beginning    what is made sure of before ranks train

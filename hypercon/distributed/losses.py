@@ -8,20 +8,18 @@ and neither that of the local mean nor W times or 1/W of it. So the gradients of
 (`hypercon.distributed.sum_gradients`), each rank having followed its own rows back to them. Averaging them, as tools
 for data-parallel training do for losses that are means over a rank's own rows, gives 1/W of the gradient here.
 
-Blocks of keys visit every rank (visits.py), and within a block similarities are made tile by tile and forgotten, as in
-losses/tiles (Cheng et al. 2024, Inf-CL). There are two tours: the first finds each anchor's sum of exponentials over
-its negatives, the second the gradients
+Keys visit every rank block by block (visits.py) on two tours (tours.py): the first finds each anchor's sum of
+exponentials over its negatives, the second the gradients
 
     dL/dS_ij = c_i E_ij / (r_i tau N)        E_ij = exp(s_ij / tau - shift), r_i = sum_j E_ij, c_i = 1 - P_i+
 
-which pull on the anchor, who is at home, and on the key, whose gradient travels with its block.
+which push the anchor, who is at home, and the key, whose gradient travels with its block. In NT-Xent every row is both,
+so nothing but the columns' weights has to travel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,10 +29,11 @@ from hypercon.autograd.ops import raw
 from hypercon.backend import Array, check_one_device, device_of, read, to_device, to_host, xp
 from hypercon.distributed.beginning import check_ranks
 from hypercon.distributed.ranks import Ranks
+from hypercon.distributed.tours import Tours
 from hypercon.distributed.visits import Gathered, Ring
 from hypercon.errors import GraphError, InputError
 from hypercon.losses.common import onto_sphere, plain, times, wants_gradient
-from hypercon.losses.tiles.blocks import ROWS, WIDTH, budget, settle, shift_for, smallest_sum
+from hypercon.losses.tiles.blocks import budget, settle, shift_for, smallest_sum
 from hypercon.temperature import check_temperature
 from hypercon.validation import check_embeddings, check_flag, check_memory
 
@@ -76,124 +75,60 @@ def _find(
     """The mean loss of all anchors ``u`` among all keys ``v``, and back where ``symmetric``.
 
     Row i's positive is row i; where both views are ``stacked`` in u = v, it is the row half of them further on, and a
-    row is no candidate for itself.
+    row is no candidate for itself. Then ``by_anchors`` holds what a row gets in both roles.
     """
-    visits = known.way(ranks, v, known.rows)
-    count = sum(known.rows)
-    common = shift_for(known.largest / tau, known.longest, count, u.dtype)
-    half = len(u) // 2
-    partner = xp(u).concatenate([v[half:], v[:half]]) if stacked else v
-    left_out = (0, half, -half) if stacked else (0,)  # an own row's positive, and itself
-    positive = to_host(xp(u).einsum("ij,ij->i", u, partner) / tau)
-
-    logits = partial(_logits, anchors=u / tau, left_out=left_out, home=ranks.rank)
-    top: Any = common
-
-    def exponentials(owner: int, keys: Array, here: slice, to: slice) -> Array:
-        e = logits(owner, keys, here, to)
-        if top is not common:
-            e -= top[here]
-        elif common:
-            e -= common
-        return xp(u).exp(e)
-
-    across, down = _sums(visits, u, exponentials, symmetric=symmetric)
+    count, half, m = sum(known.rows), len(u) // 2, xp(u)
+    tours = Tours(known.way(ranks, v, known.rows), u, tau, (0, half, -half) if stacked else (0,))
+    shift: Any = shift_for(known.largest / tau, known.longest, count, u.dtype)
+    across, down = tours.sums(shift, both=symmetric)
     lost = any(read((s < smallest_sum(u.dtype)).any()) for s in (across, down) if s is not None)
-    if ranks.any(lost):
-        # so low a temperature that a row vanishes beside the rest: each row is shifted by its own maximum
-        if symmetric:
-            there, back = (_find(ranks, *way, tau, known, gradient=gradient) for way in ((u, v), (v, u)))
-            return _mean(there, back, gradient)
-        top = _maxima(visits, u, logits)
-        across, _ = _sums(visits, u, exponentials, symmetric=False)
+    exactly = ranks.any(lost)
+    if exactly and symmetric:
+        there, back = (_find(ranks, *way, tau, known, gradient=gradient) for way in ((u, v), (v, u)))
+        return _mean(there, back, gradient)
+    if exactly:  # so low a temperature that a row vanishes beside the rest: each is shifted by its own maximum
+        shift = tours.maxima()
+        across, _ = tours.sums(shift, both=False)
 
-    losses, coupling = settle(to_host(across)[:, 0], to_host(top).reshape(-1), positive)
-    ways, loss = 1 + symmetric, losses.sum()
+    def swapped(rows: Array) -> Array:
+        """What stands beside each row's positive."""
+        return m.concatenate([rows[half:], rows[:half]]) if stacked else rows
+
+    positive = to_host(m.einsum("ij,ij->i", u, swapped(v)) / tau)
+    losses, coupling, weight = _settled(across, shift, positive)
+    ways, total = 1 + symmetric, losses.sum()
     share = 1 / (tau * count * ways)
-    pull, push, push_back = coupling * share, coupling / to_host(across)[:, 0] * share, None
+    pull, push = _beside(u, coupling * share), _beside(u, weight * share)
+    push_back = None
     if symmetric:
-        losses_back, coupling_back = settle(to_host(down)[:, 0], common, positive)
-        loss += losses_back.sum()
-        pull += coupling_back * share
-        push_back = _beside(u, coupling_back / to_host(down)[:, 0] * share)
-    value = read(ranks.sum(np.array([loss]))) / (count * ways)
+        losses, coupling, weight = _settled(down, shift, positive)
+        total += losses.sum()
+        pull, push_back = pull + _beside(u, coupling * share), _beside(u, weight * share)
+    value = read(ranks.sum(np.array([total]))) / (count * ways)
     if not gradient:
         return Found(value)
-
-    by_u, by_v = _pushes(visits, u, exponentials, _beside(u, push), push_back)
-    pull_on = _beside(u, pull)
-    by_u = by_u - pull_on * partner
-    pulled = pull_on * u
-    by_v = by_v - (xp(u).concatenate([pulled[half:], pulled[:half]]) if stacked else pulled)
-    along = xp(u).einsum("ij,ij->i", u, by_u).sum(dtype=np.float64)
+    if stacked and not exactly:
+        # every row is anchor and key, and E is symmetric: what a row gets as a key, it finds at home
+        by_u, _ = tours.pushes(shift, push, push, on_keys=False)
+        by_u -= (pull + swapped(pull)) * swapped(u)
+        return Found(value, by_u, None, -_along(u, by_u) / (2 * tau))
+    by_u, by_v = tours.pushes(shift, push, push_back, on_keys=True)
+    by_u -= pull * swapped(v)
+    by_v -= swapped(pull * u)
     # the loss depends on s / tau alone, so tau's derivative is that of all similarities growing together
-    return Found(value, by_u, by_v, -read(along) / tau)
+    by_tau = -_along(u, by_u) / tau
+    return Found(value, by_u + by_v, None, by_tau) if stacked else Found(value, by_u, by_v, by_tau)
 
 
-def _sums(visits: Ring | Gathered, u: Array, exponentials: Any, *, symmetric: bool) -> tuple[Array, Any]:
-    """The first tour: sums of exponentials over the negatives of each anchor, (A, 1), and of each key."""
-    across = xp(u).zeros((len(u), 1), u.dtype)
-
-    def work(owner: int, keys: Array, down: Any, along: Any) -> None:
-        for here, to in _tiles(len(u), len(keys)):
-            e = exponentials(owner, keys, here, to)
-            across[here] += e @ xp(u).ones((e.shape[1], 1), u.dtype)  # as exact as sum(), and several times as fast
-            if symmetric:
-                down[to] += e.T @ xp(u).ones((e.shape[0], 1), u.dtype)
-
-    down = visits.tour(work, 1 if symmetric else None)
-    return across, down
+def _settled(sums: Array, shift: Any, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row's loss, its coupling, and its coupling over its sum, in float64 on the host."""
+    total = to_host(sums)[:, 0]
+    losses, coupling = settle(total, to_host(shift).reshape(-1), positive)
+    return losses, coupling, coupling / total
 
 
-def _pushes(visits: Ring | Gathered, u: Array, exponentials: Any, push: Array, push_back: Any) -> tuple[Array, Array]:
-    """The second tour: what the negatives do to each anchor and to each key, (A, D) and (C, D)."""
-    by_u = xp(u).zeros_like(u)
-
-    def work(owner: int, keys: Array, by_keys: Any, along: Any) -> None:
-        for here, to in _tiles(len(u), len(keys)):
-            e = exponentials(owner, keys, here, to)
-            weights = e * (push[here] if along is None else push[here] + along[to].T)
-            by_u[here] += weights @ keys[to]
-            by_keys[to] += weights.T @ u[here]
-
-    by_v = visits.tour(work, u.shape[1], push_back)
-    return by_u, by_v
-
-
-def _maxima(visits: Ring | Gathered, u: Array, logits: Callable[..., Array]) -> Array:
-    """The largest logit of each anchor's negatives, (A, 1)."""
-    m = xp(u)
-    top = m.zeros((len(u), 1), u.dtype) - math.inf
-
-    def work(owner: int, keys: Array, room: Any, along: Any) -> None:
-        for here, to in _tiles(len(u), len(keys)):
-            top[here] = m.maximum(top[here], m.max(logits(owner, keys, here, to), axis=1, keepdims=True))
-
-    visits.tour(work)
-    return top
-
-
-def _logits(
-    owner: int, keys: Array, here: slice, to: slice, *, anchors: Array, left_out: tuple[int, ...], home: int
-) -> Array:
-    """s / tau of a tile, minus infinity where a key is the anchor's positive or the anchor itself."""
-    logits = anchors[here] @ keys[to].T
-    if owner != home:
-        return logits
-    m = xp(anchors)
-    between = m.arange(to.start, to.stop)[None, :] - m.arange(here.start, here.stop)[:, None]
-    none = between == left_out[0]
-    for offset in left_out[1:]:
-        none = none | (between == offset)
-    return m.where(none, -math.inf, logits)
-
-
-def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
-    return [
-        (slice(i, min(i + ROWS, height)), slice(j, min(j + WIDTH, width)))
-        for i in range(0, height, ROWS)
-        for j in range(0, width, WIDTH)
-    ]
+def _along(rows: Array, by_rows: Array) -> float:
+    return float(read(xp(rows).einsum("ij,ij->i", rows, by_rows).sum(dtype=np.float64)))
 
 
 def _beside(u: Array, values: np.ndarray) -> Array:
@@ -259,8 +194,7 @@ def _nt_xent(z: Any, temperature: Any, *, ranks: Ranks, gradient: bool, memory: 
     if sum(known.rows) < 4:
         raise InputError("the global batch has one instance, expected at least 2: it has no negatives")
     found = _find(ranks, z, z, float(read(temperature)), known, stacked=True, gradient=gradient)
-    saved = (found.by_anchors + found.by_keys, found.by_temperature) if gradient else None
-    return xp(z).asarray(found.loss, dtype=z.dtype), saved
+    return xp(z).asarray(found.loss, dtype=z.dtype), (found.by_anchors, found.by_temperature)
 
 
 # --- what users call

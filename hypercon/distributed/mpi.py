@@ -21,8 +21,8 @@ from hypercon.backend import Array, device_of, to_device, to_host, xp
 from hypercon.distributed.ranks import Ranks
 from hypercon.errors import HyperconError, InputError
 
-# how launchers tell a process the size of its job: MPICH and Slurm's PMI, Open MPI, MPICH's hydra
-_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
+# how launchers tell a process the size of its job: MPICH, Open MPI, Slurm's srun
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 PATIENCE = 5.0  # seconds in which ranks that fail for one reason have all failed
 FAILED = 2  # the status of a job that one rank has ended, as of any bad input at the command line
 

@@ -86,12 +86,13 @@ def cost_of_loss(
     block, column = n * dim * itemsize, n * itemsize
     there = w - 1
     # of the two tours: keys, the sums of the columns, gradients, and the columns' weights
-    keys, gradients = (there * block if way == "gather" else 2 * there * block), _rooms(way, w) * block
-    columns = (_rooms(way, w) + there) * column if symmetric else 0.0
+    keys = there * block if way == "gather" else 2 * there * block
+    gradients = 0.0 if stacked else _rooms(way, w) * block
+    columns = (_rooms(way, w) + there) * column if symmetric else there * column if stacked else 0.0
     numbers = there * 8 * (6 + 1) + (there / w) * 8 * 2  # rows and lengths, the flag, and the sum of losses
     pairs = 2 * n * n * w
-    products = 4 * 2 * n * n * w * dim  # similarities twice, and the push on anchors and on keys
-    held = 2 * w * block if way == "gather" else 3 * block
+    products = (3 if stacked else 4) * 2 * n * n * w * dim  # similarities twice, the push on anchors, and on keys
+    held = (1 if stacked else 2) * w * block if way == "gather" else (2 if stacked else 3) * block
     return Cost(keys + gradients + columns + numbers, products, pairs, held)
 
 

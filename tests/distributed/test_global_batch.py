@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import hypercon as hc
 from hypercon import distributed
-from hypercon.distributed import run_in_threads, share, statistics, sum_gradients, visits
+from hypercon.distributed import run_in_threads, share, statistics, sum_gradients, tours, visits
 from hypercon.errors import DtypeError, GraphError, InputError
 
 LOSSES = ("info_nce", "both ways", "nt_xent")
@@ -108,11 +108,24 @@ def keys_without_gradient(self, work, width=None, along=None):
     return rooms[ranks.rank]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["info_nce", "both ways"])
 def test_a_gathering_without_a_gradient_is_caught(loss, monkeypatch):
     assert worst(3, Step(loss=loss, way="gather")) < 1e-12
     monkeypatch.setattr(visits.Gathered, "tour", keys_without_gradient)
     found = run_in_threads(3, lambda ranks: deviations(ranks, Step(loss=loss, way="gather")))
+    assert all(of_a_rank["loss"] < 1e-12 for of_a_rank in found), "the value says nothing"
+    assert max(max(of_a_rank.values()) for of_a_rank in found) > 1e-3
+
+
+@pytest.mark.parametrize("way", ["ring", "gather"])
+def test_rows_of_nt_xent_that_are_pushed_as_anchors_alone_are_caught(way, monkeypatch):
+    pushes = tours.Tours.pushes
+
+    def as_anchors(self, shift, push, along, *, on_keys):
+        return pushes(self, shift, push, None, on_keys=on_keys)
+
+    monkeypatch.setattr(tours.Tours, "pushes", as_anchors)
+    found = run_in_threads(3, lambda ranks: deviations(ranks, Step(loss="nt_xent", way=way)))
     assert all(of_a_rank["loss"] < 1e-12 for of_a_rank in found), "the value says nothing"
     assert max(max(of_a_rank.values()) for of_a_rank in found) > 1e-3
 

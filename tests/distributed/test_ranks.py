@@ -1,5 +1,7 @@
 """What ranks say to one another: sums and gatherings, shares of a batch, and what happens when one of them ends."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,14 +9,15 @@ from hypothesis import strategies as st
 
 import hypercon as hc
 from hypercon.distributed import (
+    Ranks,
     check_alike,
     executor,
-    losses,
     mpi,
     ranks_of_this_job,
     run_in_threads,
     share,
     sum_gradients,
+    tours,
 )
 from hypercon.distributed.traffic import CountingRanks, bytes_of_statistics, bytes_of_sum, cost_of_loss
 from hypercon.errors import InputError, RankError, TrainingError
@@ -107,6 +110,25 @@ def test_a_job_without_a_launcher_is_one_rank(monkeypatch):
     ranks_of_this_job.cache_clear()
 
 
+def test_a_launcher_without_its_mpi_is_told(monkeypatch):
+    ranks_of_this_job.cache_clear()
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(InputError, match=r"4 processes were started, and mpi4py cannot be loaded .*: pip install"):
+        ranks_of_this_job()
+
+    class OfAnotherMpi(Ranks):
+        class mpi:  # noqa: N801 - as mpi4py calls it
+            Get_library_version = staticmethod(lambda: "Open MPI v5\nand more")
+
+    monkeypatch.setattr(mpi, "MpiRanks", OfAnotherMpi)
+    with pytest.raises(InputError, match=r"takes each for a job of one: use the mpiexec of .* loads, Open MPI v5$"):
+        ranks_of_this_job()
+    refused = pytest.raises(InputError, match=r"4 processes run this program, .* mpiexec -n 4 python -m mpi4py.futures")
+    with refused, executor():
+        pass
+
+
 def test_processes_take_independent_work():
     with executor(workers=2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
@@ -137,7 +159,7 @@ def test_the_bytes_of_a_loss_are_those_of_the_formula(size, way, loss):
     cost = cost_of_loss(count, dim, size, way=way, symmetric=loss == "both ways", stacked=loss == "nt_xent")
     counted, messages = zip(*run_in_threads(size, on_a_rank), strict=True)
     if loss != "both ways":
-        large = 2 * (size - 1) if way == "gather" else 3 * size - 2 if size > 1 else 0
+        large = 2 * (size - 1) if way == "gather" else 3 * (size - 1) + (loss == "info_nce") if size > 1 else 0
         assert set(messages) == {large + 4 * (size - 1)}
     assert sum(counted) / size == pytest.approx(cost.bytes)
     assert max(counted) - min(counted) <= 16, "the one sum of a number cannot be shared"
@@ -147,14 +169,14 @@ def test_the_bytes_of_a_loss_are_those_of_the_formula(size, way, loss):
 @pytest.mark.parametrize("loss", ["info_nce", "both ways", "nt_xent"])
 def test_the_similarities_that_a_rank_makes_are_those_of_the_formula(size, loss, monkeypatch):
     count, dim, made = 24, 5, []
-    logits = losses._logits
+    logits = tours.Tours._logits
 
-    def counting(*args, **settings):
-        tile = logits(*args, **settings)
+    def counting(*args):
+        tile = logits(*args)
         made.append(tile.size)
         return tile
 
-    monkeypatch.setattr(losses, "_logits", counting)
+    monkeypatch.setattr(tours.Tours, "_logits", counting)
     z = np.random.default_rng(0).standard_normal((2, count, dim))
 
     def on_a_rank(ranks):
@@ -166,7 +188,8 @@ def test_the_similarities_that_a_rank_makes_are_those_of_the_formula(size, loss,
     run_in_threads(size, on_a_rank)
     cost = cost_of_loss(count, dim, size, way="gather", symmetric=loss == "both ways", stacked=loss == "nt_xent")
     assert sum(made) == cost.pairs * size
-    assert cost.operations == cost.pairs * 4 * dim, "each twice made, and once used for the anchor and once for the key"
+    products = 2 + (2 if loss != "nt_xent" else 1)  # made twice; used for the anchor, and elsewhere for the key
+    assert cost.operations == cost.pairs * products * dim
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
