@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hypercon import threads
 from hypercon.errors import DtypeError, InputError
 from hypercon.validation import check_flag, check_generator, check_images, check_number, check_positive
+
+AT_ONCE = 2**15  # pixels that are resampled at a time: what is made of them on the way stays in the cache
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,19 @@ def _per_image(values: np.ndarray) -> np.ndarray:
 
 def _resample(images: np.ndarray, matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Each image read at ``matrix @ (row, column) + centre``, between the pixels bilinearly and black outside."""
+    views = np.empty(images.shape, np.float32)
+    at_once = max(1, AT_ONCE // images[0].size) if len(images) else 1
+
+    def block(i: int) -> None:
+        here = slice(i * at_once, (i + 1) * at_once)
+        views[here] = _resampled(images[here], matrix[here], centre[here])
+
+    threads.run(block, -(-len(images) // at_once))
+    return views
+
+
+def _resampled(images: np.ndarray, matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The same of a few images, in memory that stays in the cache."""
     count, channels, height, width = images.shape
     half = np.array([height, width]) / 2
     rows, columns = (np.arange(n) + 0.5 - n / 2 for n in (height, width))  # pixel centres: a turn is one in any shape
@@ -216,4 +232,4 @@ def _resample(images: np.ndarray, matrix: np.ndarray, centre: np.ndarray) -> np.
     upper = pixels[corner] * (1 - right) + pixels[corner + 1] * right
     corner += width + 2
     lower = pixels[corner] * (1 - right) + pixels[corner + 1] * right
-    return np.ascontiguousarray((upper * (1 - down) + lower * down).transpose(0, 3, 1, 2))
+    return (upper * (1 - down) + lower * down).transpose(0, 3, 1, 2)
