@@ -241,6 +241,8 @@ class LARS(Optimizer):
     array([[2.7, 3.6]])
     """
 
+    averages = ("_velocity",)
+
     def __init__(
         self,
         parameters: Sequence[Tensor],
