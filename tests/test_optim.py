@@ -332,7 +332,11 @@ def test_a_step_makes_no_arrays_of_its_own(make):
 
 
 @pytest.mark.parametrize("device", ["cpu", "strict"])
-@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, momentum=0.9), lambda p: Adam(p, 0.1)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: SGD(p, 0.1, momentum=0.9), lambda p: Adam(p, 0.1), lambda p: LARS(p, 0.1)],
+    ids=["sgd", "adam", "lars"],
+)
 def test_a_state_that_is_taken_over_goes_on_as_the_other_would(make, device):
     def fresh():
         return hc.tensor(np.array([1.0, -2.0]), device=device, requires_grad=True)
