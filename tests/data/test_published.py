@@ -257,6 +257,16 @@ def test_it_goes_on_in_another_run_too_and_begins_anew_where_a_server_knows_no_r
     assert server.asked[-1][1] == f"bytes={have}-"
 
 
+def test_a_beginning_that_was_damaged_is_downloaded_anew(offer, server):
+    data = bytes(pixels(400_000))
+    folder = offer("cifar10", {"cifar-10-binary.tar.gz": data})
+    folder.mkdir(parents=True)
+    (folder / "cifar-10-binary.tar.gz.part").write_bytes(b"x" * 1000)
+    fetching.fetch("cifar10")
+    assert (folder / "cifar-10-binary.tar.gz").read_bytes() == data
+    assert [wanted for _, wanted in server.asked] == ["bytes=1000-", None]
+
+
 def test_a_wrong_checksum_leaves_nothing_behind(offer, server):
     folder = offer("mnist")
     good = server.files["/mnist/train-labels-idx1-ubyte.gz"]
