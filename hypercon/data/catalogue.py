@@ -6,16 +6,15 @@ Sizes and checksums are of the files as their authors publish them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from hypercon.data import formats
 from hypercon.data.formats import Arrays
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """One published file.
 
     Attributes
@@ -32,8 +31,7 @@ class File:
     checksum: str
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """A data set that others publish.
 
     Attributes

@@ -127,10 +127,10 @@ def _try_all(pooch: Any, path: Path, file: File, places: tuple[str, ...]) -> lis
     reasons: list[str] = []
     for place in places:
         for _ in range(ATTEMPTS):
+            resuming = _Resuming(path, file)
+            begun = resuming.part.exists()
             try:
-                pooch.retrieve(
-                    f"{place}/{file.name}", file.checksum, path.name, path.parent, downloader=_Resuming(path, file)
-                )
+                pooch.retrieve(f"{place}/{file.name}", file.checksum, path.name, path.parent, downloader=resuming)
                 return reasons
             except (requests.RequestException, urllib3.exceptions.HTTPError, _WrongLengthError) as error:
                 response = getattr(error, "response", None)
@@ -139,7 +139,8 @@ def _try_all(pooch: Any, path: Path, file: File, places: tuple[str, ...]) -> lis
                     break  # asking again would not help
             except ValueError:  # pooch found another checksum, and removed what had come
                 reason = "it gave another file, by its checksum"
-                break
+                if not begun:  # else what an earlier run left may be to blame, and is gone now
+                    break
         reasons.append(f"{place}: {reason}")
     return reasons
 

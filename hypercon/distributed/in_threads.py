@@ -6,16 +6,18 @@ test can compare any number of ranks with one.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypercon.backend import Array, xp
 from hypercon.distributed.ranks import Ranks
 from hypercon.errors import RankError
 from hypercon.threads import one_blas_thread
 from hypercon.validation import check_whole
+
+if TYPE_CHECKING:
+    import queue
 
 T = TypeVar("T")
 
@@ -73,6 +75,8 @@ def run_in_threads(size: int, work: Callable[[Ranks], T]) -> list[T]:
     >>> run_in_threads(3, lambda ranks: ranks.sum(np.array([ranks.rank])).item())
     [3, 3, 3]
     """
+    import queue  # with the first ranks: it takes a while to load
+
     size = check_whole(size, "size", least=1)
     mailboxes: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(size)]
     results: list[Any] = [None] * size

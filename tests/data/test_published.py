@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -192,7 +191,7 @@ def offer(server, monkeypatch, tmp_path):
             server.files[f"/{name}/{file}"] = data
             checksum = f"md5:{hashlib.md5(data).hexdigest()}" if md5 else hashlib.sha256(data).hexdigest()
             entries.append(File(file, len(data), checksum))
-        small = replace(PUBLISHED[name], places=(f"{server.address}/{name}",), files=tuple(entries))
+        small = PUBLISHED[name]._replace(places=(f"{server.address}/{name}",), files=tuple(entries))
         monkeypatch.setitem(PUBLISHED, name, small)
         return tmp_path / "data" / name
 
@@ -257,6 +256,16 @@ def test_it_goes_on_in_another_run_too_and_begins_anew_where_a_server_knows_no_r
     assert server.asked[-1][1] == f"bytes={have}-"
 
 
+def test_a_beginning_that_was_damaged_is_downloaded_anew(offer, server):
+    data = bytes(pixels(400_000))
+    folder = offer("cifar10", {"cifar-10-binary.tar.gz": data})
+    folder.mkdir(parents=True)
+    (folder / "cifar-10-binary.tar.gz.part").write_bytes(b"x" * 1000)
+    fetching.fetch("cifar10")
+    assert (folder / "cifar-10-binary.tar.gz").read_bytes() == data
+    assert [wanted for _, wanted in server.asked] == ["bytes=1000-", None]
+
+
 def test_a_wrong_checksum_leaves_nothing_behind(offer, server):
     folder = offer("mnist")
     good = server.files["/mnist/train-labels-idx1-ubyte.gz"]
@@ -285,7 +294,7 @@ def test_what_is_not_there_is_asked_for_once_and_then_elsewhere(offer, server, m
     assert [path for path, _ in server.asked].count("/mnist/t10k-labels-idx1-ubyte.gz") == 1
     server.files["/elsewhere/t10k-labels-idx1-ubyte.gz"] = data
     places = (*PUBLISHED["mnist"].places, f"{server.address}/elsewhere")
-    monkeypatch.setitem(PUBLISHED, "mnist", replace(PUBLISHED["mnist"], places=places))
+    monkeypatch.setitem(PUBLISHED, "mnist", PUBLISHED["mnist"]._replace(places=places))
     assert len(hc.data.load("mnist", "test")) == 12
 
 
@@ -310,7 +319,7 @@ def test_no_answer_is_told_in_a_line(offer, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setitem(PUBLISHED, "mnist", replace(PUBLISHED["mnist"], places=(f"http://127.0.0.1:{port}",)))
+    monkeypatch.setitem(PUBLISHED, "mnist", PUBLISHED["mnist"]._replace(places=(f"http://127.0.0.1:{port}",)))
     with pytest.raises(DataError, match="could not be downloaded") as caught:
         fetching.fetch("mnist")
     assert "\n" not in str(caught.value)
