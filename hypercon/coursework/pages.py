@@ -32,7 +32,7 @@ def student(report: Report, grade: Grade) -> str:
         f'<p class="total"><b>{grade.score:.4g}</b> of {grade.points:.4g} points</p>',
     ]
     if grade.reason:
-        parts.append(f'<article class="missed"><p>{escape(grade.reason)}</p></article>')
+        parts.append(f'<article class="missed"><p>{escape(_sentence(grade.reason))}</p></article>')
     else:
         parts.append(f'<p class="soft">{_summary(grade)}</p>')
         parts += [_exercise(outcome) for outcome in grade.outcomes]

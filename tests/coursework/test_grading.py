@@ -373,7 +373,7 @@ def test_a_students_page_tells_marks_reasons_cases_and_hints_and_no_seed(report)
     assert text.count("Hint.") == 4
     assert "with 1" in text
     assert "seed" not in text
-    assert "Empty" in pages.student(report, report.grades[1]) or "empty" in pages.student(report, report.grades[1])
+    assert "Empty." in pages.student(report, report.grades[1])
 
 
 def test_names_of_pages_are_harmless_and_no_two_are_one(report):
