@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hypercon.errors import DataError, InputError
@@ -27,8 +29,10 @@ def with_solutions(source: str) -> str:
     return _edited(source, lambda lines, before: lines)
 
 
-def without_solutions(source: str) -> str:
+def without_solutions(source: str, ids: Mapping[str, str] | None = None) -> str:
     """The source with a stub in the place of each solution. Raises as `with_solutions`.
+
+    ``ids`` has the exercises' ids by the names of their functions, for stubs that say which exercise they are.
 
     Examples
     --------
@@ -37,7 +41,7 @@ def without_solutions(source: str) -> str:
     def half(x):
         raise NotImplementedError("write half")
     """
-    return _edited(source, _stub)
+    return _edited(source, partial(_stub, ids=ids or {}))
 
 
 def notebook(text: str) -> str:
@@ -88,12 +92,13 @@ def _edited(source: str, edit: Any) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(made)) + "\n"
 
 
-def _stub(lines: list[str], before: list[str]) -> list[str]:
+def _stub(lines: list[str], before: list[str], ids: Mapping[str, str]) -> list[str]:
     indent = len(before[-1]) - len(before[-1].lstrip())
     if indent == 0:
         return []
     for line in reversed(before):
         opening = re.match(r"(\s*)def (\w+)", line)
         if opening and len(opening[1]) < indent:
-            return [f'{" " * indent}raise NotImplementedError("write {opening[2]}")']
+            exercise = f"exercise {ids[opening[2]]}: " if opening[2] in ids else ""
+            return [f'{" " * indent}raise NotImplementedError("{exercise}write {opening[2]}")']
     raise DataError(f"line {len(before)}: a solution that is indented but within no function")

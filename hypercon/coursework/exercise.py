@@ -1,10 +1,11 @@
-"""What an exercise is: a few declarations, by which the judge draws arguments, compares, names mistakes and hints."""
+"""What an exercise is: a few declarations. The judge draws arguments from them, compares, names and hints by them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ Law = Callable[[Callable[..., Any], Arguments, np.random.Generator], str | None]
 
 
 SIZES = (2, 3, 4, 5, 7, 10)
+
+
+class Case(tuple[Any, ...]):
+    """Arguments of a call, with what the judge alone knows of them: ``known`` is never sent."""
+
+    known: Any = None
+
+    @classmethod
+    def of(cls, arguments: Arguments, known: Any) -> Case:
+        """These arguments, and this."""
+        case = cls(arguments)
+        case.known = known
+        return case
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,8 @@ class Exercise:
     outputs : int
         How many results; several come as a tuple.
     accepts : callable or None
-        ``accepts(arguments, results)`` says what is wrong with the results, or None: without ``expected``.
+        ``accepts(arguments, results)`` says what is wrong with the results, or None; where there is no
+        ``expected``.
     extremes : sequence of callable
         ``extreme(rng)`` draws inputs on which a careless formula overflows or divides by zero.
     laws : sequence of callable
@@ -45,12 +60,15 @@ class Exercise:
     keeps_dtype : bool
         float32 in, float32 out.
     tolerance : float
-        Largest error, relative to the largest entry.
+        Largest error, relative to the largest entry; the default leaves room for float32.
     sizes : sequence of int
         Of the cases, smallest first.
     points : float
     more_hints : sequence of str
         What is said after ``hint`` to one who tries again and again.
+    seconds : float
+        Of computing that `check` allows for all questions together, and twice as long of waiting. The limits of a
+        grader are the assignment's.
     adapt : callable or None
         Makes a function of arrays from what is handed in, where that is something else: an operation, a loss.
     """
@@ -66,10 +84,11 @@ class Exercise:
     laws: Sequence[Law] = ()
     mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     keeps_dtype: bool = False
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
     sizes: Sequence[int] = SIZES
     points: float = 1.0
     more_hints: Sequence[str] = ()
+    seconds: float = 0.7
     adapt: Callable[[Any], Callable[..., Any]] | None = None
 
 
@@ -94,6 +113,7 @@ class Assignment:
     allows: tuple[str, ...] = ()
     limits: Limits = Limits()
     grader: Callable[..., Any] | None = None  # instead of calls: `a5_properties`
+    folder: Path | None = None  # where the source lies, of an assignment that is not hypercon's own
 
     @property
     def file(self) -> str:
@@ -130,28 +150,57 @@ def _largest(values: np.ndarray) -> float:
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
-def nature(exercise: Exercise, arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
-    """The nature of a mistake, from what it does to the numbers."""
+_UNSTABLE = "not stable"
+
+
+def nature(
+    exercise: Exercise,
+    arguments: Arguments,
+    got: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    extreme: bool = False,
+) -> str:
+    """The nature of a mistake, from what it does to the numbers. Whoever fails only where the inputs are extreme has
+    the right formula in the wrong form.
+    """
+    got = [part.astype(np.float64) for part in got]  # truth values have no sign, and bytes wrap around
+    overflows = any(
+        g.shape == e.shape and np.isfinite(e).all() and not np.isfinite(g).all()
+        for g, e in zip(got, expected, strict=True)
+    )
+    precision = min(1e-5, 0.01 * _distance(got, expected))
     for name, wrong in exercise.mistakes.items():
-        with np.errstate(all="ignore"):
-            would = as_results(wrong(*arguments), exercise.outputs)
-        if agree(got, would, 1e-5) and not agree(would, expected, exercise.tolerance):
+        if (extreme or overflows) and not name.startswith(_UNSTABLE):  # any formula may overflow there
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                would = as_results(wrong(*arguments), exercise.outputs)
+        except (ArithmeticError, IndexError, TypeError, ValueError):  # it cannot be made with these arguments
+            continue
+        if agree(got, would, precision) and not agree(would, expected, exercise.tolerance):
             return name
-    for g, e in zip(got, expected, strict=True):
-        if np.isfinite(e).all() and not np.isfinite(g).all():
-            return "not stable: a result is nan or infinite where the right one is finite"
+    if overflows:
+        return f"{_UNSTABLE}: a result is nan or infinite where the right one is finite"
+    if extreme:
+        return f"{_UNSTABLE}: wrong where numbers are very large or very small"
     for g, e in zip(got, expected, strict=True):
         if g.shape != e.shape:
             turned = " (the axes are exchanged)" if g.shape == e.shape[::-1] else ""
             return f"wrong shape or axis: got {g.shape}, expected {e.shape}{turned}"
-    if agree([-g for g in map(np.asarray, got)], expected, 1e-5):
+    if agree([-g for g in got], expected, 1e-5):
         return "the sign is wrong"
+    if agree(got, expected, 1e-3):
+        return "nearly right: a small number is added somewhere, or a step is taken in low precision"
+    if agree([g.T for g in got], expected, 1e-5):
+        return "the axes are exchanged: a transpose too many or too few"
     return _factor(arguments, got, expected) or "the values are wrong"
 
 
 def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str | None:
     """Results that are the right ones times something known."""
     flat = [np.concatenate([np.ravel(part).astype(np.float64) for part in parts]) for parts in (got, expected)]
+    if not all(np.isfinite(values).all() for values in flat):
+        return None
     scale = float(flat[1] @ flat[1])
     ratio = float(flat[0] @ flat[1]) / scale if scale else math.nan
     if not (math.isfinite(ratio) and ratio and agree([flat[0]], [ratio * flat[1]], 1e-5)):
@@ -166,4 +215,11 @@ def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[
     for name, factor in known.items():
         if factor and (math.isclose(ratio, factor, rel_tol=1e-5) or math.isclose(ratio, 1 / factor, rel_tol=1e-5)):
             return name
-    return f"off by the constant factor {ratio:.4g}"
+    return f"off by the constant factor {ratio:.4g}" if flat[0].size > 1 else None
+
+
+def _distance(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest error, relative to the largest entry; infinite where it has no meaning."""
+    if any(g.shape != e.shape or not np.isfinite(e).all() for g, e in zip(got, expected, strict=True)):
+        return math.inf
+    return max(_largest(g - e) / max(_largest(e), 1e-12) for g, e in zip(got, expected, strict=True))

@@ -12,9 +12,15 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from hypercon.coursework.text import one_line
 
 SIZE_LIMIT = 1 << 20
+ARCHIVE_LIMIT = 1 << 26
 MEMBER_LIMIT = 10_000
+
+_SAFE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no pipe to wait for
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,23 @@ class _UnreadableError(Exception):
 
 
 def collect(paths: Sequence[str | Path], file: str) -> list[Submission]:
-    """Every submission in ``paths``: files, archives, folders that hold ``file``, and folders full of these."""
+    """Every submission in ``paths``: files, archives, folders that hold ``file``, and folders full of these.
+
+    Each is called after its file or folder; where that names two, by the whole path.
+    """
     entries = [entry for path in paths for entry in _entries(Path(path), file)]
-    names = [entry.stem if entry.suffix in (".py", ".zip") else entry.name for entry in entries]
+    names = [_name(entry) for entry in entries]
     repeated = {name for name in names if names.count(name) > 1}
     return [
-        read(entry, file, str(entry) if name in repeated else name) for entry, name in zip(entries, names, strict=True)
+        read(entry, file, one_line(str(entry) if name in repeated else name))
+        for entry, name in zip(entries, names, strict=True)
     ]
+
+
+def _name(entry: Path) -> str:
+    if entry.suffix in (".py", ".zip"):
+        return entry.stem
+    return entry.name or entry.resolve().name  # "." has a name elsewhere
 
 
 def read(path: Path, file: str, name: str) -> Submission:
@@ -45,57 +61,79 @@ def read(path: Path, file: str, name: str) -> Submission:
     try:
         source = _checked(_from_archive(path, file) if path.suffix == ".zip" else _from_disk(path, file))
     except _UnreadableError as error:
-        return Submission(name, reason=str(error))
+        return Submission(name, reason=one_line(str(error)))
     except (OSError, ValueError) as error:
-        return Submission(name, reason=f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return Submission(name, reason=f"cannot be read: {one_line(getattr(error, 'strerror', None) or str(error))}")
     return Submission(name, source)
 
 
 def _entries(path: Path, file: str) -> list[Path]:
+    """What a path on the command line stands for: itself, or the submissions in it."""
     try:
-        if path.is_dir() and not path.is_symlink() and not (path / file).exists() and not (path / file).is_symlink():
+        if path.is_dir() and not path.is_symlink() and file not in {entry.name for entry in path.iterdir()}:
             inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
             if any(entry.is_dir() or entry.suffix == ".zip" for entry in inside) or len(inside) > 1:
                 return inside
-    except OSError:
+    except OSError:  # told in its row
         pass
     return [path]
 
 
 def _from_disk(path: Path, file: str) -> bytes:
     if path.is_dir() and not path.is_symlink():
-        if not os.access(path, os.R_OK | os.X_OK):
-            raise _UnreadableError("the folder cannot be read")
-        present = sorted(entry.name for entry in path.iterdir())
-        if file not in present:
-            raise _UnreadableError(f"no {file} in it; it has {', '.join(present[:5]) or 'nothing'}")
-        path = path / file
-    elif path.suffix != ".py":
+        folder = os.open(path, _SAFE | getattr(os, "O_DIRECTORY", 0))
+        try:
+            present = sorted(os.listdir(folder))  # noqa: PTH208 - of a descriptor
+            if file not in present:
+                raise _UnreadableError(f"no {file} in it; it has {', '.join(present[:5]) or 'nothing'}")
+            with _ordinary(os.open(file, _SAFE, dir_fd=folder)) as stream:
+                return stream.read(SIZE_LIMIT + 1)
+        finally:
+            os.close(folder)
+    if path.suffix != ".py":
+        if not path.exists():
+            raise _UnreadableError("there is no such file")
         raise _UnreadableError(f"neither a .py file, a .zip nor a folder with {file}")
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise _UnreadableError("not an ordinary file")
+    with _ordinary(os.open(path, _SAFE)) as stream:
         return stream.read(SIZE_LIMIT + 1)
+
+
+def _ordinary(handle: int) -> IO[bytes]:
+    """An opened file that is neither a pipe nor a device."""
+    stream = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        stream.close()
+        raise _UnreadableError("not an ordinary file")
+    return stream
 
 
 def _from_archive(path: Path, file: str) -> bytes:
     """The one member that counts, read into memory and no further than the limit, whatever its header claims."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if len(members) > MEMBER_LIMIT:
-                raise _UnreadableError(f"an archive of {len(members)} files, more than {MEMBER_LIMIT}")
-            found = [m for m in members if m.filename == file or m.filename.endswith("/" + file)]
-            found = [m for m in found if ".." not in m.filename.split("/") and not m.filename.startswith("/")]
-            if len(found) != 1:
-                raise _UnreadableError(f"expected one {file} in the archive, found {len(found)}")
-            if stat.S_ISLNK(found[0].external_attr >> 16):
-                raise _UnreadableError("a link, not a file")
-            with archive.open(found[0]) as stream:
+    with _ordinary(os.open(path, _SAFE)) as whole:
+        if os.fstat(whole.fileno()).st_size > ARCHIVE_LIMIT:
+            raise _UnreadableError(f"an archive larger than {ARCHIVE_LIMIT} bytes")
+        try:
+            with zipfile.ZipFile(whole) as archive, archive.open(_member(archive, file)) as stream:
                 return stream.read(SIZE_LIMIT + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
-        raise _UnreadableError(f"not a readable archive: {error}") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
+            raise _UnreadableError(f"not a readable archive: {error}") from None
+
+
+def _member(archive: zipfile.ZipFile, file: str) -> zipfile.ZipInfo:
+    members = archive.infolist()
+    if len(members) > MEMBER_LIMIT:
+        raise _UnreadableError(f"an archive of {len(members)} files, more than {MEMBER_LIMIT}")
+    found = [member for member in members if member.filename.split("/")[-1] == file]
+    if len(found) != 1:
+        raise _UnreadableError(f"expected one {file} in the archive, found {len(found)}")
+    member = found[0]
+    if member.filename.startswith("/") or ".." in member.filename.split("/"):
+        raise _UnreadableError("its path leads out of the archive")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise _UnreadableError("a link, not a file")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _UnreadableError("packed by another method than deflate: pack it anew")  # others unpack without bound
+    return member
 
 
 def _checked(source: bytes) -> bytes:

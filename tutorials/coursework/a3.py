@@ -59,7 +59,8 @@ def uniformity(z, t):
 # %% [markdown]
 # ## 3.4 How much uniformity there can be
 #
-# What 3.3 tends to for many points spread evenly over the sphere in `dim` dimensions, 2 to 64. Six digits are asked for.
+# What 3.3 tends to for many points spread evenly over the sphere in `dim` dimensions, 2 to 64. Six digits are asked
+# for.
 
 
 # %%
@@ -111,8 +112,8 @@ def weights_entropy(similarities, temperature):
 # %% [markdown]
 # ## 3.7 The two limits of the temperature
 #
-# Of InfoNCE, for similarities as in 3.6. Cold: the limit of tau L as tau tends to 0. Hot: what remains of L as tau grows,
-# `mean_i (mean_{j != i} s_ij - s_ii)`. Return both, `(cold, hot)`.
+# Of InfoNCE, for similarities as in 3.6. Cold: the limit of tau L as tau tends to 0. Hot: what remains of L as tau
+# grows, `mean_i (mean_{j != i} s_ij - s_ii)`. Return both, `(cold, hot)`.
 
 
 # %%

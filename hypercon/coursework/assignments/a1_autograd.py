@@ -1,4 +1,4 @@
-"""Assignment 1: the pieces of reverse-mode differentiation. Expected gradients come from adjoints and from complex steps."""
+"""Assignment 1: the pieces of reverse-mode differentiation. Expected gradients come from adjoints and complex steps."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ def _unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.bincount(source.ravel(), weights=g.ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
 
+def _mean(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return _unbroadcast(g, shape) * (np.prod(shape) / g.size)
+
+
+def _slice(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    first = g[(0,) * (g.ndim - len(shape))]
+    return first[tuple(slice(side) for side in shape)]
+
+
 def _factors(rng: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
     shapes = [((size, 3), (3,)), ((size, 1), (1, 3)), ((size, 3), (size, 3)), ((3,), (size, 3))][size % 4]
     x, y = (lattice(rng, shape) for shape in shapes)
@@ -65,6 +74,8 @@ def _mul(g: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nd
 def _matrices(rng: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
     batch = (2,) if size % 2 else ()
     shapes = (*batch, size, size + 1), (*batch, size, 3), (*batch, 3, size + 1)
+    if size == 2:  # squares come first: a transpose that is missing shows in numbers, not in shapes
+        shapes = ((3, 3),) * 3
     g, x, y = (lattice(rng, shape) for shape in shapes)
     return g, x, y
 
@@ -148,32 +159,43 @@ A1 = Assignment(
     "Autograd",
     (
         Exercise(
-            "1.1", "topological_order", _graph, None, "A node can be placed when all of its inputs have been; count them.",
-            accepts=_ordered, extremes=(_chain,),
+            "1.1", "topological_order", _graph, None,
+            "A node can be placed when all of its inputs have been; count them.", accepts=_ordered, extremes=(_chain,),
+            seconds=5.0,
         ),
         Exercise(
             "1.2", "unbroadcast", _broadcast, _unbroadcast,
             "Sum over the axes that were put in front, then over those of length 1, keeping these.", keeps_dtype=True,
             mistakes={
-                "a mean where the sum over broadcast axes is meant": lambda g, shape: _unbroadcast(g, shape)
-                * (np.prod(shape) / g.size)
+                "a mean where the sum over broadcast axes is meant": _mean,
+                "one slice is taken where the sum over broadcast axes is meant": _slice,
             },
         ),
         Exercise(
-            "1.3", "mul_backward", _factors, _mul, "d(xy) = y dx + x dy; then undo the broadcasting.", 2, keeps_dtype=True,
-            mistakes={"the factors are exchanged: the gradient of x is g y": lambda g, x, y: (
-                _mul(g, y, x) if x.shape == y.shape else _mul(g, x, y))},
+            "1.3", "mul_backward", _factors, _mul, "d(xy) = y dx + x dy; then undo the broadcasting.", 2,
+            keeps_dtype=True,
+            mistakes={
+                "the factors are exchanged: the gradient of x is g y": lambda g, x, y: (
+                    _mul(g, y, x) if x.shape == y.shape else _mul(g, x, y)),
+                "the chain rule's g is missing": lambda g, x, y: _mul(np.ones_like(g), x, y),
+            },
         ),
         Exercise(
             "1.4", "matmul_backward", _matrices, _matmul,
             "Write the product with indices; the shapes leave one order and one transpose.", 2, keeps_dtype=True,
+            mistakes={
+                "a transpose is missing": lambda g, x, y: (
+                    (g @ y, x @ g) if x.shape[-1] == x.shape[-2] == y.shape[-1] else _matmul(g, x, y)),
+            },
         ),
         Exercise(
-            "1.5", "exp_with_gradient", _elementwise, _exp, "exp is its own derivative; g multiplies it.", 2, keeps_dtype=True,
+            "1.5", "exp_with_gradient", _elementwise, _exp, "exp is its own derivative; g multiplies it.", 2,
+            keeps_dtype=True,
             mistakes={
                 "the chain rule's g is missing": lambda g, x: (np.exp(x), np.exp(x)),
                 "the derivative of exp is missing": lambda g, x: (np.exp(x), g),
-                "the derivative is taken at the value instead of the input": lambda g, x: (np.exp(x), g * np.exp(np.exp(x))),
+                "the derivative is taken at the value instead of the input": lambda g, x: (
+                    np.exp(x), g * np.exp(np.exp(x))),
                 "the derivative uses x where exp(x) is meant": lambda g, x: (np.exp(x), g * x),
                 "the sign is wrong": lambda g, x: (np.exp(x), -g * np.exp(x)),
             },
@@ -183,7 +205,7 @@ A1 = Assignment(
             "Subtract the largest entry first; the gradient is the softmax.", 2, keeps_dtype=True,
             extremes=(_large(1000.0), _large(-1000.0), _spread, _masked),
             mistakes={
-                "the chain rule's g is missing": lambda g, x, axis: (_lse(g, x, axis)[0], _lse(np.ones_like(g), x, axis)[1]),
+                "the chain rule's g is missing": lambda g, x, axis: _lse(np.ones_like(g), x, axis),
                 "the maximum is not added back": lambda g, x, axis: (
                     _lse(g, x, axis)[0] - x.max(axis=axis), _lse(g, x, axis)[1]),
                 "the logarithm is missing": lambda g, x, axis: (np.exp(x).sum(axis=axis), _lse(g, x, axis)[1]),
@@ -195,7 +217,8 @@ A1 = Assignment(
                 "a mean where a sum is meant": lambda g, x, axis: (
                     _lse(g, x, axis)[0] - np.log(x.shape[axis]), _lse(g, x, axis)[1]),
                 "the softmax runs over the wrong axis": lambda g, x, axis: (
-                    _lse(g, x, axis)[0], np.exp(x - np.logaddexp.reduce(x, axis=1 - axis, keepdims=True)) * np.expand_dims(g, axis)),
+                    _lse(g, x, axis)[0],
+                    np.exp(x - np.logaddexp.reduce(x, axis=1 - axis, keepdims=True)) * np.expand_dims(g, axis)),
             },
         ),
         Exercise(
@@ -205,7 +228,7 @@ A1 = Assignment(
                 "ties: only the first of the largest gets the gradient": _max_mistakes(_first),
                 "ties: each of the largest gets all of the gradient": _max_mistakes(_every),
                 "the sign of the gradient is wrong": lambda g, x, axis: (_max(g, x, axis)[0], -_max(g, x, axis)[1]),
-                "the chain rule's g is missing": lambda g, x, axis: (_max(g, x, axis)[0], _max(np.ones_like(g), x, axis)[1]),
+                "the chain rule's g is missing": lambda g, x, axis: _max(np.ones_like(g), x, axis),
             },
         ),
     ),

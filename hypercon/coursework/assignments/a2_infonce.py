@@ -1,4 +1,4 @@
-"""Assignment 2: InfoNCE from a naive to a stable form, its gradient, and two variants that the library does not have."""
+"""Assignment 2: InfoNCE from a naive to a stable form, its gradient, and two variants that the library lacks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from hypercon.coursework.assignments import draws
-from hypercon.coursework.assignments.draws import unit, views
+from hypercon.coursework.assignments.draws import lattice, unit, views
 from hypercon.coursework.exercise import Assignment, Exercise
 
 
 def _loss(z1: np.ndarray, z2: np.ndarray, tau: Any, weights: np.ndarray | None = None) -> float:
-    """Row by row, as the mean of ``log(1 + sum of w exp(difference))``; a column of temperatures is one for each anchor."""
+    """Row by row, as the mean of ``log(1 + sum of w exp(difference))``; temperatures may be one for each anchor."""
     taus = np.broadcast_to(tau, len(z1))
     s = unit(z1) @ unit(z2).T
     each = []
@@ -66,7 +66,15 @@ def _weighted_slope(s: np.ndarray, tau: float, weights: np.ndarray) -> np.ndarra
     return gradient
 
 
-def _analytic(z1: np.ndarray, z2: np.ndarray, tau: float, axis: int = 1, tangent: bool = True, own: float = 1.0) -> Any:
+def _analytic(
+    z1: np.ndarray,
+    z2: np.ndarray,
+    tau: float,
+    axis: int = 1,
+    tangent: bool = True,
+    own: float = 1.0,
+    transposed: bool = True,
+) -> Any:
     """The gradient by its formula, with the places where mistakes are made."""
     u, v = unit(z1), unit(z2)
     logits = u @ v.T / tau
@@ -76,7 +84,7 @@ def _analytic(z1: np.ndarray, z2: np.ndarray, tau: float, axis: int = 1, tangent
     def through(g: np.ndarray, w: np.ndarray, z: np.ndarray) -> np.ndarray:
         return (g - w * (w * g).sum(axis=1, keepdims=True)) / np.linalg.norm(z, axis=1, keepdims=True) if tangent else g
 
-    return through(slope @ v, u, z1), through(slope.T @ u, v, z2)
+    return through(slope @ v, u, z1), through((slope.T if transposed else slope) @ u, v, z2)
 
 
 # --- what is drawn
@@ -86,8 +94,15 @@ def _pair(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     return (*views(rng, size), draws.temperature(rng))
 
 
+def _close(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Every anchor is like another one's positive, and as unlike a third one's: exp overflows and vanishes in a row."""
+    z1 = lattice(rng, (2, 5))
+    z1 = np.concatenate([z1, -z1])
+    return z1, z1[[1, 2, 3, 0]] * rng.uniform(0.5, 2, (4, 1))
+
+
 def _cold(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (*views(rng, 4), 1e-3)
+    return (*_close(rng), 1e-3)
 
 
 def _per_sample(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
@@ -95,7 +110,7 @@ def _per_sample(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 
 
 def _per_sample_cold(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (*views(rng, 4), np.array([1e-3, 0.5, 1e-3, 0.2]))
+    return (*_close(rng), np.array([1e-3, 0.5, 1e-3, 0.2]))
 
 
 def _weighted(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
@@ -103,7 +118,7 @@ def _weighted(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 
 
 def _weighted_cold(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (*views(rng, 4), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
+    return (*_close(rng), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
 
 
 def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
@@ -124,8 +139,20 @@ def _without_diagonal(x: np.ndarray) -> np.ndarray:
     return np.where(np.eye(len(x), dtype=bool), -np.inf, x)
 
 
+def _shares(x: np.ndarray) -> np.ndarray:
+    return x / x.sum(axis=1, keepdims=True)
+
+
 def _cross_entropy(logits: np.ndarray, axis: int = 1) -> Any:
     return (np.logaddexp.reduce(logits, axis=axis) - np.diag(logits)).mean()
+
+
+def _floored(small: float) -> Callable[..., Any]:
+    def wrong(a: np.ndarray, b: np.ndarray, tau: float) -> Any:
+        logits = _rows(a, b, tau)
+        return -np.log(np.exp(np.diag(logits) - np.logaddexp.reduce(logits, axis=1)) + small).mean()
+
+    return wrong
 
 
 _LOSS_MISTAKES: dict[str, Callable[..., Any]] = {
@@ -145,6 +172,7 @@ _LOSS_MISTAKES: dict[str, Callable[..., Any]] = {
     "the loss is made symmetric": lambda a, b, tau: (_loss(a, b, tau) + _loss(b, a, tau)) / 2,
     "the denominator is a mean, not a sum": lambda a, b, tau: _loss(a, b, tau) - np.log(len(a)),
     "the sign is wrong": lambda a, b, tau: -_loss(a, b, tau),
+    **{f"a small number, {e:g}, is added inside the logarithm": _floored(e) for e in (1e-3, 1e-4, 1e-5, 1e-6)},
 }  # fmt: skip
 
 _GRADIENT_MISTAKES: dict[str, Callable[..., Any]] = {
@@ -159,12 +187,12 @@ _GRADIENT_MISTAKES: dict[str, Callable[..., Any]] = {
     "the positive's 1 is missing": lambda a, b, tau: _analytic(a, b, tau, own=0.0),
     "the two gradients are exchanged": lambda a, b, tau: _analytic(a, b, tau)[::-1],
     "the second gradient uses the slope without its transpose": lambda a, b, tau: (
-        _analytic(a, b, tau)[0], _analytic(b, a, tau)[0]),
+        _analytic(a, b, tau, transposed=False)),
     "the projection is there but the division by the length is missing": lambda a, b, tau: tuple(
         g * np.linalg.norm(z, axis=1, keepdims=True) for g, z in zip(_analytic(a, b, tau), (a, b), strict=True)),
 }  # fmt: skip
 
-_LAWS = (draws.permuting(0, 1), draws.rotating(0, 1), draws.scaling(0), draws.scaling(1))
+_LAWS = (draws.permuting(0, 1), draws.rotating(0, 1), draws.scaling(0, 1))
 _TAU = "Divide row i by its own temperature; the rest is as before."
 
 A2 = Assignment(
@@ -228,11 +256,12 @@ A2 = Assignment(
             keeps_dtype=True,
             mistakes={
                 "the weights are not used": lambda s, tau, w: _weighted_slope(s, tau, np.ones_like(w)),
-                "the positive's 1 is missing": lambda s, tau, w: _weighted_slope(s, tau, w) + np.eye(len(s)) / (len(s) * tau),
+                "the positive's 1 is missing": lambda s, tau, w: (
+                    _weighted_slope(s, tau, w) + np.eye(len(s)) / (len(s) * tau)),
                 "the weights are transposed: the wrong axis": lambda s, tau, w: _weighted_slope(s, tau, w.T),
                 "missing temperature in the softmax": lambda s, tau, w: _weighted_slope(s, 1.0, w) / tau,
                 "the diagonal is not masked: the positive is weighted too": lambda s, tau, w: (
-                    w * np.exp(s / tau) / (w * np.exp(s / tau)).sum(axis=1, keepdims=True) - np.eye(len(s))) / (len(s) * tau),
+                    _shares(w * np.exp(s / tau)) - np.eye(len(s))) / (len(s) * tau),
             },
         ),
     ),

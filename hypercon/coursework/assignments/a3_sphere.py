@@ -55,7 +55,8 @@ def _with_sharpness(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 
 
 def _sharp(rng: np.random.Generator) -> tuple[Any, ...]:
-    return lattice(rng, (4, 3)), 2000.0
+    """Rows almost at right angles: every exponential vanishes."""
+    return rng.permutation(np.eye(4)) * rng.uniform(0.5, 2, (4, 1)) + 0.01 * lattice(rng, (4, 4)), 2000.0
 
 
 def _uniformity(z: np.ndarray, t: float) -> float:
@@ -80,16 +81,16 @@ def _sphere(rng: np.random.Generator, size: int) -> tuple[int, float]:
 
 def _floor(dim: int, t: float) -> float:
     """-log of the kernel's mean over two uniform points: the angle between them has density sin^(D - 2)."""
-    angle, weight = np.polynomial.legendre.leggauss(400)
-    angle = (angle + 1) * np.pi / 2
+    node, weight = np.polynomial.legendre.leggauss(100)
+    angle = (node + 1) * np.pi / 2
     density = weight * np.sin(angle) ** (dim - 2)
     return -math.log((density * np.exp(-t * (2 - 2 * np.cos(angle)))).sum() / density.sum())
 
 
 def _labelled(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     count = size + 2
-    labels = np.concatenate([[0, 0, 1], rng.integers(0, 3, count - 3)])
-    return lattice(rng, (count, 4)), rng.permutation(labels)
+    labels = rng.permutation(np.concatenate([[0, 0, 1], rng.integers(0, 3, count - 3)]))
+    return lattice(rng, (3, 4))[labels] + lattice(rng, (count, 4)) / 2, labels  # near their kind, as embeddings are
 
 
 def _tolerance(z: np.ndarray, labels: np.ndarray) -> float:
@@ -114,7 +115,8 @@ def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 
 
 def _cold(rng: np.random.Generator) -> tuple[Any, ...]:
-    return rng.permutation(np.arange(16)).reshape(4, 4) / 16, 1e-3
+    """Similarities of rows that are cosines as far apart as they can be: some weights vanish in every row."""
+    return rng.permuted(np.tile([-0.95, -0.9, 0.3, 0.9, 0.95], (5, 1)), axis=1), 1e-3
 
 
 def _plain(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
@@ -207,7 +209,8 @@ A3 = Assignment(
             },
         ),
         Exercise(
-            "3.5", "tolerance", _labelled, _tolerance, "The mean over pairs that share a class, no embedding with itself.",
+            "3.5", "tolerance", _labelled, _tolerance,
+            "The mean over pairs that share a class, no embedding with itself.",
             laws=(draws.permuting(0, 1), draws.rotating(0), draws.scaling(0)),
             mistakes={
                 "the diagonal is not masked": lambda z, c: _cosines(z)[_same(c)].mean(),
@@ -241,7 +244,7 @@ A3 = Assignment(
                 "the two limits are exchanged": lambda s: _limits(s)[::-1],
                 "the sign is wrong": lambda s: tuple(-v for v in _limits(s)),
                 "the diagonal is not masked in the maximum": lambda s: (
-                    (s.max(axis=1) - np.diag(s)).mean() + 0 * _limits(s)[0], (s.sum(axis=1) / (len(s)) - np.diag(s)).mean()),
+                    (s.max(axis=1) - np.diag(s)).mean(), (s.mean(axis=1) - np.diag(s)).mean()),
                 "the hinge at 0 is missing": lambda s: (
                     (_masked(s).max(axis=1) - np.diag(s)).mean(), _limits(s)[1]),
                 "the candidates run along the wrong axis": lambda s: _limits(s.T),

@@ -37,7 +37,7 @@ class FrameError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One message. ``count`` says how many of the ``values`` are a call's results; the others are its inputs after it."""
+    """One message. ``count`` of the ``values`` are a call's results; the others are its inputs after it."""
 
     kind: str
     nonce: str = ""
@@ -79,7 +79,7 @@ def unpack(read: Callable[[int], bytes]) -> Frame:
     layouts = [_layout(spec) for spec in header["values"]]
     sizes = [np.dtype(dtype).itemsize * math.prod(shape) for _, dtype, shape in layouts]
     if sum(sizes) > BODY_LIMIT:
-        raise FrameError(f"the frame announces {sum(sizes)} bytes, more than {BODY_LIMIT}")
+        raise FrameError(f"the frame announces more than {BODY_LIMIT} bytes")
     values = tuple(_value(layout, read(size)) for layout, size in zip(layouts, sizes, strict=True))
     return Frame(header["kind"], header["nonce"], header["text"], header["count"], values)
 
@@ -95,7 +95,7 @@ def _header(encoded: bytes) -> dict[str, Any]:
     for name, kind in expected.items():
         if type(header[name]) is not kind:
             raise FrameError(f"the frame's {name} is not of type {kind.__name__}")
-    if not 0 <= header["count"] <= len(header["values"]) or len(header["text"]) > TEXT_LIMIT:
+    if header["count"] < 0 or len(header["text"]) > TEXT_LIMIT:
         raise FrameError("the frame's header does not fit itself")
     return header
 
@@ -115,7 +115,10 @@ def _layout(spec: Any) -> tuple[str, str, Sequence[int]]:
 
 def _value(layout: tuple[str, str, Sequence[int]], body: bytes) -> Any:
     form, dtype, shape = layout
-    array = np.frombuffer(body, dtype).reshape(shape)
+    try:
+        array = np.frombuffer(body, dtype).reshape(shape)
+    except ValueError:  # no entries, but sides whose product no array can have
+        raise FrameError("a value has sides that no array has") from None
     if form == "array":
         return array.copy()
     return array.item() if form == "number" else tuple(int(side) for side in array)

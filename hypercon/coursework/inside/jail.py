@@ -1,9 +1,9 @@
 """The walls around the worker. The keeper, which no student code runs in, builds what the system allows, says what
 stands, starts the worker behind it, and kills everything that is left when the worker or the judge is done.
 
-Where namespaces can be had, the worker's world is a bare root: the interpreter, the C libraries and the packages named
-in the plan, all read-only; no network; no other process to see; and when its first process ends, the kernel ends all
-others. Where they cannot, another user (as root), limits and the keeper's own sweep are left, and the report says so.
+In a world of its own (`world`), the worker ends with the world's first process, and the kernel ends whatever else is in
+it. Where there is none, another user (as root), the walls that a process can put around itself, and the keeper's own
+sweep are left, and the report says so.
 """
 
 from __future__ import annotations
@@ -15,72 +15,53 @@ import os
 import resource
 import select
 import signal
-import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import world
+from .filter import refuse_calls
+from .landlock import allow_only
+from .system import call, prctl
+
 _PDEATHSIG, _DUMPABLE, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS = 1, 4, 24, 36, 38
-_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def keep(plan: dict[str, Any], serve: Callable[[], None]) -> None:
     """Build the walls, run ``serve`` behind them in a child, and end with everything that it started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _prctl(_PDEATHSIG, signal.SIGKILL)
-    _prctl(_SUBREAPER, 1)
-    _prctl(_DUMPABLE, 0)
-    layers: dict[str, bool] = {}
-    layers["namespaces"] = plan["namespaces"] and _unshare()
-    if not (layers["namespaces"] or plan["open"]):
+    prctl(_PDEATHSIG, signal.SIGKILL)
+    prctl(_SUBREAPER, 1)
+    own_world = "namespaces" in plan["walls"] and world.leave(plan)
+    prctl(_DUMPABLE, 0)  # not before: a user that is leaving writes to its own /proc
+    if plan["uid"] is not None and not (own_world or plan["open"]):
         plan["uid"] = None  # another user could not read the interpreter
+        os.chown(plan["work"], os.getuid(), -1)
     child = os.fork()
     if child == 0:
-        _prctl(_PDEATHSIG, signal.SIGKILL)
+        prctl(_PDEATHSIG, signal.SIGKILL)
         try:
-            if layers["namespaces"]:
-                _first_process(plan, layers, serve)
+            if own_world:
+                _first_process(plan, serve)
             else:
-                _behind(plan, layers, serve)
+                _behind(plan, False, serve)
         finally:
             os._exit(1)
     os.close(plan["status"])  # its end tells the judge that the walls stand
     for inherited in (plan["requests"], plan["answers"]):
         os.close(inherited)
     _wait(child, plan["control"])
-    _sweep(child, plan["uid"])
+    _sweep(child, None if own_world else plan["uid"])
     os._exit(0)
 
 
-def _unshare() -> bool:
-    """Namespaces of one's own: as root at once, else inside a user namespace if the system lets one have it."""
-    spaces = _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS
-    uid, gid = os.getuid(), os.getgid()
-    try:
-        if uid == 0:
-            _call("unshare", spaces)
-        else:
-            _call("unshare", spaces | _NEWUSER)
-            for name, line in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-                Path(f"/proc/self/{name}").write_text(line)
-        _call("mount", b"none", b"/", None, _REC | _PRIVATE, None)
-    except OSError:
-        return False
-    return True
-
-
-def _first_process(plan: dict[str, Any], layers: dict[str, bool], serve: Callable[[], None]) -> None:
-    """Process 1 of the namespace: it ends with the worker, and the kernel then ends whatever the worker started."""
-    _bare_root(plan)
+def _first_process(plan: dict[str, Any], serve: Callable[[], None]) -> None:
+    """Process 1 of the new world: it ends with the worker, and the kernel then ends whatever the worker started."""
+    world.settle(plan)
+    plan["work"] = "/work"
     worker = os.fork()
     if worker == 0:
-        _behind(plan, layers, serve)
+        _behind(plan, True, serve)
         os._exit(0)
     for inherited in (plan["status"], plan["requests"], plan["answers"], plan["control"]):
         os.close(inherited)
@@ -89,56 +70,39 @@ def _first_process(plan: dict[str, Any], layers: dict[str, bool], serve: Callabl
     os._exit(0)
 
 
-def _bare_root(plan: dict[str, Any]) -> None:
-    root = plan["root"]
-    _call("mount", b"none", os.fsencode(root), b"tmpfs", _NOSUID | _NODEV, b"size=64m,mode=755")
-    places = [path for path in _LIBRARIES if Path(path).is_dir()]
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    places += [str(folder) for folder in (stdlib.parent, Path(sys.base_prefix, "lib")) if folder.is_dir()]
-    for place in dict.fromkeys(places):
-        if not Path(root + place).is_dir():
-            _bind(place, root)
-    for place in dict.fromkeys(places):
-        for packages in ("site-packages", "dist-packages"):
-            for folder in Path(root + place).glob(f"python*/{packages}"):
-                _call("mount", b"none", os.fsencode(folder), b"tmpfs", _NOSUID | _NODEV, b"size=64k,mode=755")
-    for package in plan["packages"]:
-        _bind(package, root)
-    work = Path(root, "work")
-    work.mkdir()
-    work.chmod(0o777)
-    os.chroot(root)
-    os.chdir("/work")
-
-
-def _bind(place: str, root: str) -> None:
-    target = Path(root + place)
-    if Path(place).is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
-    name = os.fsencode(target)
-    _call("mount", os.fsencode(place), name, None, _BIND | _REC, None)
-    # a user namespace may not lift the flags that a mount came with, so the gentlest form comes first
-    for flags in (_RDONLY | _NOSUID | _NODEV, _RDONLY):
-        with contextlib.suppress(OSError):
-            _call("mount", b"none", name, None, _REMOUNT | _BIND | flags, None)
-            return
-
-
-def _behind(plan: dict[str, Any], layers: dict[str, bool], serve: Callable[[], None]) -> None:
+def _behind(plan: dict[str, Any], own_world: bool, serve: Callable[[], None]) -> None:
     """The last walls, which a process puts around itself; then the work."""
-    _prctl(_PDEATHSIG, signal.SIGKILL)
-    if not layers["namespaces"]:
-        os.setpgid(0, 0)
-    layers["limits"] = _limit(plan)
-    layers["other user"] = _become(plan["uid"])
-    layers["no new privileges"] = _drop_privileges()
+    os.setsid()  # a signal to one's own group reaches nobody else
+    walls = plan["walls"]
+    limited = _limit(plan)
+    no_new_rights = prctl(_NO_NEW_PRIVS, 1)  # the kernel takes a fence and a filter only from who has given these up
+    fenced = "files" in walls and _fence(plan, own_world)
+    other = _become(plan["uid"])
+    prctl(_PDEATHSIG, signal.SIGKILL)  # becoming another user took it away
+    no_new_rights &= _drop_capabilities()
+    filtered = "calls" in walls and refuse_calls()
+    layers = {
+        "limits": limited,
+        "own processes": own_world,
+        "own files": own_world or fenced,
+        "no network": own_world or filtered,
+        "other user": other,
+        "no new rights": no_new_rights,
+        "refused calls": filtered,
+    }
     os.write(plan["status"], json.dumps(layers).encode())
     os.close(plan["status"])
     os.close(plan["control"])
     serve()
+
+
+def _fence(plan: dict[str, Any], own_world: bool) -> bool:
+    """In a world of its own all that is there may be read; elsewhere, what the interpreter needs."""
+    if own_world:
+        return allow_only(["/"], [], plan["work"])
+    places = world.interpreter()
+    files = [file for place in places for file in world.without_packages(Path(place))]
+    return allow_only([*files, *plan["packages"]], places, plan["work"])
 
 
 def _limit(plan: dict[str, Any]) -> bool:
@@ -171,32 +135,35 @@ def _become(uid: int | None) -> bool:
     return True
 
 
-def _drop_privileges() -> bool:
-    """No capability is left, and none can be gained by running a program."""
+def _drop_capabilities() -> bool:
+    """None is left, and none can be had back."""
 
     class Head(ctypes.Structure):
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
     for capability in range(64):
-        _prctl(_CAPBSET_DROP, capability)
-    none = (ctypes.c_uint32 * 6)()
-    dropped = not hasattr(_libc, "capset") or _libc.capset(ctypes.byref(Head(0x20080522, 0)), none) == 0
-    return dropped and _prctl(_NO_NEW_PRIVS, 1)
+        prctl(_CAPBSET_DROP, capability)
+    try:
+        call("capset", ctypes.byref(Head(0x20080522, 0)), (ctypes.c_uint32 * 6)())
+    except OSError:
+        return False
+    return True
 
 
 def _wait(child: int, control: int) -> None:
-    """Until the worker has ended, or the judge has closed its end of ``control``."""
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
+    """Until the worker has ended, or the judge has closed its end of ``control``. Its number stays taken: it is the
+    sweep that lets go of it."""
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if select.select([control], [], [], 0.02)[0]:
             return
 
 
 def _sweep(child: int, uid: int | None) -> None:
-    """End the worker's process group, its user's processes, and everything that has become a child of the keeper."""
-    with contextlib.suppress(OSError):
-        os.killpg(child, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        os.kill(child, signal.SIGKILL)
+    """End the worker's process group, its user's processes, and everything that has become a child of the keeper. Of a
+    world of its own nothing is left once its first process has gone."""
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            end(child, signal.SIGKILL)
     if uid is not None:
         _kill_all_of(uid)
     while True:
@@ -228,14 +195,3 @@ def _children() -> list[int]:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:
         return []
-
-
-def _prctl(option: int, value: int) -> bool:
-    """Ask Linux; elsewhere there is nothing to ask."""
-    return hasattr(_libc, "prctl") and _libc.prctl(option, value, 0, 0, 0) == 0
-
-
-def _call(name: str, *arguments: Any) -> None:
-    function = getattr(_libc, name, None)
-    if function is None or function(*arguments) != 0:
-        raise OSError(ctypes.get_errno(), name)
