@@ -288,8 +288,8 @@ laid_open(0.07)
 # %% [markdown]
 # **What you should see.** *A slider for the temperature, above a strip of similarities on which every negative is a
 # mark: blue for the anchor's own digit, orange for another. Below it bars show how the push is shared. At 0.07 a few
-# blue bars hold most of it; towards 1 all bars become equal.* Without a notebook, the next line writes the page to a
-# file: `laid_open(0.07).to_html("page.html")`.
+# blue bars hold most of it; towards 1 all bars become equal.* Without a notebook,
+# `laid_open(0.07).to_html("page.html")` writes the page to a file.
 #
 # ## Break it: an open head
 #

@@ -175,14 +175,14 @@ PLANTED = {
 
 
 def test_planted_answers_of_other_kinds_fail():
-    assert set(PLANTED) == {id for id, exercise in EXERCISES.items() if exercise.adapt is not None}
+    assert set(PLANTED) == {id for id, exercise in EXERCISES.items() if not exercise.mistakes}
     for id, answers in PLANTED.items():
         assert len(answers) >= 3
         for nature, wrong in answers.items():
             assert not check(id, wrong), nature
 
 
-@pytest.mark.parametrize("id", [id for id, exercise in EXERCISES.items() if exercise.adapt is None])
+@pytest.mark.parametrize("id", [id for id, exercise in EXERCISES.items() if exercise.mistakes])
 def test_planted_mistakes_fail_and_are_named(id):
     exercise = EXERCISES[id]
     assert len(exercise.mistakes) >= 3

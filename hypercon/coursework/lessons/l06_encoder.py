@@ -21,7 +21,7 @@ def _images(rng: np.random.Generator, size: int) -> Arguments:
 
 
 def _progress(rng: np.random.Generator, size: int) -> Arguments:
-    tau = float(rng.choice([0.1, 0.2, 0.5, 0.8]))
+    tau = float(rng.choice([0.1, 0.2, 0.4, 0.8]))
     return round(float(rng.uniform(0.3, 0.9)) * math.log(size), 2), size, tau
 
 
