@@ -665,11 +665,13 @@ def _train(arguments: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from hypercon import runs
+    from hypercon.distributed import ranks_of_this_job, together
 
+    ranks = ranks_of_this_job()
     names = [field.name for field in fields(runs.Settings)]
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     try:
-        with warnings.catch_warnings():
+        with together(ranks), warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest, **options: _say_beside_bar(str(message))
             run = runs.train(
                 arguments.out,
@@ -679,8 +681,11 @@ def _train(arguments: argparse.Namespace) -> int:
                 checkpoint_every=arguments.checkpoint_every,
                 progress=True,
                 say=_say_beside_bar,
+                ranks=ranks,
             )
     except (KeyboardInterrupt, SystemExit) as end:
+        if ranks.rank:
+            raise
         from hypercon.training import newest_checkpoint
 
         try:
@@ -693,6 +698,8 @@ def _train(arguments: argparse.Namespace) -> int:
         if isinstance(end, SystemExit):
             raise
         return INTERRUPTED
+    if ranks.rank:
+        return 0
     print(runs.summary(run))
     print(f"\nwritten to {arguments.out}: encoder.npz, progress.png, history.jsonl, config.json and checkpoints")
     return 0

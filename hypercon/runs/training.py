@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercon.data import Dataset, load_both
+from hypercon.distributed import Ranks, check_ranks
 from hypercon.errors import InputError
 from hypercon.files import atomic, write_json
 from hypercon.locks import locked
@@ -50,6 +51,7 @@ def train(
     checkpoint_every: float = 60.0,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    ranks: Ranks | None = None,
 ) -> Run:
     """Train an encoder in a folder that holds all there is to know about it.
 
@@ -71,6 +73,8 @@ def train(
         Show a bar.
     say : callable, optional
         Receives a line for each thing worth telling.
+    ranks : Ranks, optional
+        Those that ``mpiexec`` has started; rank 0 alone writes and tells. See `hypercon.fit`.
 
     Returns
     -------
@@ -95,7 +99,9 @@ def train(
     """
     folder = named(out)
     measure_every, seconds = check_whole(measure_every, "measure_every", least=1), check_seconds(checkpoint_every)
+    ranks = check_ranks(ranks)
     started = read_settings(folder)
+    ranks.any(False)  # before rank 0 writes any
     if started is not None and not resume:
         raise InputError(
             f"out got {str(folder)!r}, which holds a run: go on with it by --resume (in Python resume=True), or "
@@ -106,12 +112,14 @@ def train(
     settings = decide(settings, train_data)
     if started is not None:
         _check_agree(settings, started, folder)
+    if ranks.rank:
+        return _train(folder, settings, train_data, test_data, resume, measure_every, seconds, False, say, ranks)
     _make(folder)
     with locked(folder, "out"):
         for unfinished in folder.glob(".*.part"):  # a kill inside a write leaves one
             unfinished.unlink(missing_ok=True)
         write_json(folder / CONFIG, {"schema": SCHEMA, "settings": describe(settings)})
-        return _train(folder, settings, train_data, test_data, resume, measure_every, seconds, progress, say)
+        return _train(folder, settings, train_data, test_data, resume, measure_every, seconds, progress, say, ranks)
 
 
 def _train(
@@ -124,11 +132,13 @@ def _train(
     checkpoint_every: float,
     progress: bool,
     say: Callable[[str], None],
+    ranks: Ranks,
 ) -> Run:
     encoder = make_encoder(settings, train_data)
     temperature = temperature_of(settings)
     steps = len(train_data.images) // settings.batch_size
-    watch, board, told = Watch(settings, train_data, test_data), _tensorboard(folder), set[str]()
+    watch, told = Watch(settings, train_data, test_data), set[str]()
+    board = _tensorboard(folder) if ranks.rank == 0 else None
 
     def after_epoch(history: History) -> dict[str, Any]:
         *before, record = history.epochs
@@ -166,9 +176,11 @@ def _train(
             checkpoint=folder / CHECKPOINTS,
             resume=resume,
             checkpoint_every=checkpoint_every,
+            ranks=ranks,
         )
     run = Run(folder, settings, history.epochs)
-    _finish(run, encoder, temperature)
+    if ranks.rank == 0:
+        _finish(run, encoder, temperature)
     return run
 
 

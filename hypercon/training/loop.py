@@ -106,10 +106,11 @@ def fit(
     on_epoch : callable, optional
         Called with the history after every epoch; what it returns, a dictionary of what JSON can hold, is added to the
         epoch's record in ``history.epochs``. It may look at the encoder, for example by ``encoder.embed(images)``.
+        Over ranks, rank 0 alone calls it.
     checkpoint : path-like, optional
         A folder for checkpoints: one whenever ``checkpoint_every`` seconds have gone by, one at the end, and one after
         the step in which Ctrl-C or SIGTERM comes. Each is written whole or not at all; the last two are kept. One
-        training at a time may have the folder.
+        training at a time may have the folder. Over ranks, rank 0 writes them, and all must see the folder to resume.
     resume : bool, default False
         Go on from the newest checkpoint there, or start where there is none. Encoder, optimiser, temperature and
         generator are to be made as they were for the first start; what they hold is then replaced, with a warning if
@@ -200,7 +201,7 @@ def fit(
                 speed = f"{history.images_per_second:,.0f} images/s"
                 bar.set_postfix_str(f"loss {history.final_loss():.3f}{note}, {speed}", refresh=False)
                 if history.steps % steps == 0:
-                    _end_epoch(history, steps, temperature, on_epoch)
+                    _end_epoch(history, steps, temperature, on_epoch if ranks.rank == 0 else None)
                 stopped = stop.asked is not None if ranks.size == 1 else ranks.any(stop.asked is not None)
                 if keeper and ranks.rank == 0 and (keeper.due() or stopped or history.steps == epochs * steps):
                     keeper.save(training.checkpoint())

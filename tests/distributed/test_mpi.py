@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,25 @@ def test_a_killed_rank_ends_the_job():
     ran = mpiexec(3, "one_is_killed")
     assert ran.returncode != 0
     assert "signal 9" in ran.stdout + ran.stderr
+
+
+def test_a_killed_rank_leaves_a_run_that_goes_on_with_another_number_of_ranks(tmp_path):
+    command = ["-m", "hypercon", "train", "--data", "digits", "--temperature", "0.2", "--epochs", "8"]
+    command += ["--checkpoint-every", "0", "--out", str(tmp_path / "run")]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([MPIEXEC, "-n", "3", sys.executable, *command], **quiet) as started:
+        while not list((tmp_path / "run" / "checkpoints").glob("*.npz")):
+            assert started.poll() is None
+            time.sleep(0.05)
+        found = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout.split()[-1]), signal.SIGKILL)
+        assert started.wait(60) != 0
+    assert not (tmp_path / "run" / "encoder.npz").exists()
+    resumed = [sys.executable, "-m", "hypercon", "train", "--resume", "--out", str(tmp_path / "run")]
+    ran = subprocess.run([MPIEXEC, "-n", "2", *resumed], capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "run" / "encoder.npz").exists()
+    assert ran.stdout.count("written to") == 1
 
 
 def test_work_is_handed_out_to_the_processes_of_a_cluster():
