@@ -334,7 +334,7 @@ def test_a_file_of_something_else_is_not_written_over(tmp_path, capsys):
 
 
 def test_without_the_source_it_says_where_benchmarks_are(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "hypercon" / "cli.py"))
+    monkeypatch.setattr(cli.upkeep, "__file__", str(tmp_path / "hypercon" / "cli" / "upkeep.py"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["bench"]) == 2
     assert "the benchmarks come with the source" in capsys.readouterr().err
