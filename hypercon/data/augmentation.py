@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypercon import threads
 from hypercon.errors import DtypeError, InputError
 from hypercon.validation import check_flag, check_generator, check_images, check_number, check_positive
 
@@ -202,13 +201,10 @@ def _per_image(values: np.ndarray) -> np.ndarray:
 def _resample(images: np.ndarray, matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Each image read at ``matrix @ (row, column) + centre``, between the pixels bilinearly and black outside."""
     views = np.empty(images.shape, np.float32)
-    at_once = max(1, AT_ONCE // images[0].size) if len(images) else 1
-
-    def block(i: int) -> None:
-        here = slice(i * at_once, (i + 1) * at_once)
+    at_once = max(1, AT_ONCE // max(1, images[:1].size))
+    for first in range(0, len(images), at_once):
+        here = slice(first, first + at_once)
         views[here] = _resampled(images[here], matrix[here], centre[here])
-
-    threads.run(block, -(-len(images) // at_once))
     return views
 
 

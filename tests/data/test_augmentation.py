@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypercon import threads
 from hypercon.data import Augmentation, augmentation, load, mild
 from hypercon.errors import DtypeError, InputError
 
@@ -256,12 +255,10 @@ def test_images_must_have_four_axes_and_be_floats():
         mild()(np.zeros((2, 1, 8, 8), np.uint8), rng=rng)
 
 
-@pytest.mark.parametrize("cores", [1, 2, 3])
 @pytest.mark.parametrize("at_once", [1, 100, 10**6])
-def test_how_many_images_are_resampled_at_a_time_changes_no_bit(at_once, cores, monkeypatch):
+def test_how_many_images_are_resampled_at_a_time_changes_no_bit(at_once, monkeypatch):
     images = np.random.default_rng(0).random((9, 2, 6, 5), dtype=np.float32)
     view = Augmentation(shift=0.1, scale=(0.7, 1.0), rotation=20, flip=True)
     expected = view(images, rng=np.random.default_rng(1))
     monkeypatch.setattr(augmentation, "AT_ONCE", at_once)
-    monkeypatch.setattr(threads, "cores", lambda: cores)
     np.testing.assert_array_equal(view(images, rng=np.random.default_rng(1)), expected)

@@ -350,3 +350,33 @@ def test_a_state_that_does_not_fit_changes_nothing(rng, spoil, message):
         net.load_state(state)
     for path, value in net.state().items():
         np.testing.assert_array_equal(value, before[path])
+
+
+# --- batch normalisation with a ReLU behind it
+
+
+class Leaky(ReLU):
+    def __call__(self, x):
+        return hc.maximum(x, 0.1 * x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("behind", [[ReLU], [ReLU, ReLU], [Leaky], []])
+def test_a_sequence_computes_what_its_layers_do_one_after_the_other(training, behind):
+    x = np.random.default_rng(0).normal(size=(4, 3, 5, 5)).astype(np.float32)
+
+    def results(call):
+        layers = [BatchNorm(3), *(make() for make in behind), BatchNorm(3)]
+        net = Sequential(*layers).train(training)
+        leaf = hc.tensor(x, requires_grad=True)
+        out = call(net, leaf)
+        (out**3).sum().backward()
+        return out.data, leaf.grad.data, *net.state().values()
+
+    def apart(net, x):
+        for layer in net.layers:
+            x = layer(x)
+        return x
+
+    for got, wanted in zip(results(lambda net, x: net(x)), results(apart), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
