@@ -186,6 +186,11 @@ def two_views(rng: np.random.Generator, count: int, dim: int, noise: float = 0.5
     return z, near / np.linalg.norm(near, axis=1, keepdims=True)
 
 
+def outcome(record: dict[str, Any]) -> str:
+    """The verdict, or why there is none."""
+    return str(record.get("verdict") or record.get("error") or record["skipped"])
+
+
 # --- values over several seeds
 
 

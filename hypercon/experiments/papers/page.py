@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from hypercon.experiments.papers.claim import VERDICTS, Cloud, Measured, Panel, Scene
+from hypercon.experiments.papers.claim import VERDICTS, Cloud, Measured, Panel, Scene, outcome
 from hypercon.files import atomic
 from hypercon.palette import CLASS_COLOURS, CURVES
 
@@ -143,11 +143,6 @@ def _article(record: dict[str, Any], out: Path) -> str:
         f"<details><summary>Measured</summary><table>{values}</table></details>{notes}"
         f"<p><code>{html.escape(command(record))}</code></p></article>"
     )
-
-
-def outcome(record: dict[str, Any]) -> str:
-    """The verdict, or why there is none."""
-    return str(record.get("verdict") or record.get("error") or record["skipped"])
 
 
 def command(record: dict[str, Any]) -> str:

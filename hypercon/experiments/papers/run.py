@@ -15,7 +15,7 @@ import numpy as np
 from hypercon.errors import HyperconError, InputError
 from hypercon.experiments import folder
 from hypercon.experiments.papers import CLAIMS
-from hypercon.experiments.papers.claim import HOLDS, VERDICTS, Claim, Measured
+from hypercon.experiments.papers.claim import HOLDS, VERDICTS, Claim, Measured, outcome
 from hypercon.experiments.papers.encoders import Encoders
 from hypercon.files import atomic, write_json
 from hypercon.validation import check_whole
@@ -139,7 +139,7 @@ def run(
         write_json(out / f"{made.id}.json", record)
         records.append(record)
         again = " (taken up)" if earlier and made.id not in refused else ""
-        say(f"[{number}/{len(claims)}] {made.id}: {_outcome(record)}{again}")
+        say(f"[{number}/{len(claims)}] {made.id}: {outcome(record)}{again}")
     write_json(out / "records.json", records)
     write_page(out, records)
     return records
@@ -224,14 +224,10 @@ def _train(claims: Sequence[Claim], encoders: Encoders, jobs: int, progress: boo
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Every record's id and verdict, and how often each verdict fell."""
     width = max(len(record["id"]) for record in records)
-    verdicts = [_outcome(record) for record in records]
+    verdicts = [outcome(record) for record in records]
     lines = [f"{record['id']:<{width}}  {verdict}" for record, verdict in zip(records, verdicts, strict=True)]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
     return "\n".join([*lines, "", "; ".join(counts)])
-
-
-def _outcome(record: dict[str, Any]) -> str:
-    return str(record.get("verdict") or record.get("error") or record["skipped"])
 
 
 def listing() -> str:
