@@ -150,7 +150,7 @@ METRICS = {
     "tolerance": lambda a, b: hc.metrics.tolerance(a, LABELS),
     "tolerance_gap": lambda a, b: hc.metrics.tolerance_gap(a, LABELS),
     "knn_accuracy": lambda a, b: hc.metrics.knn_accuracy(a, LABELS, b, LABELS, k=2),
-    "linear_probe": lambda a, b: hc.metrics.linear_probe(a, LABELS, b, LABELS, steps=5),
+    "linear_probe": lambda a, b: hc.metrics.linear_probe(a, LABELS, b, LABELS),
     "explain": lambda a, b: hc.explain(a, b, temperature=0.3, labels=LABELS).grad_z1,
 }
 

@@ -262,9 +262,10 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
            [30.]])
     """
     indices, at, m = raw(indices), _axis(axis, x.ndim), xp(raw(x))
-    if indices.ndim != x.ndim:
+    shape = getattr(indices, "shape", ())  # a number has none
+    if len(shape) != x.ndim:
         raise InputError(
-            f"take_along_axis() got indices of shape {indices.shape}, expected as many axes as in {x.shape}, x's shape"
+            f"take_along_axis() got indices of shape {shape}, expected as many axes as in {x.shape}, x's shape"
         )
     index = [reshape(m.arange(n), [-1 if j == i else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
     index[at] = indices

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,26 @@ def _check_tests(assignment: Assignment, path: Path, exercises: Sequence[Exercis
     """A student's tests, tried on what is right and on some of what is wrong."""
     if importlib.util.find_spec("hypothesis") is None:
         raise InputError('this assignment needs Hypothesis, which is not here: pip install "hypercon[test]"')
-    set_hypothesis()
-    tests = LocalTests(_run(path))
     families = [[fault for fault in FAULTS if fault.family == exercise.name][:TRIED] for exercise in exercises]
-    outcomes = judged(assignment, tests, np.random.default_rng(0), [fault for family in families for fault in family])
+    faults = [fault for family in families for fault in family]
+    with hypothesis_as_graded():
+        outcomes = judged(assignment, LocalTests(_run(path)), np.random.default_rng(0), faults)
     ids = {exercise.id for exercise in exercises}
     return [Checked(outcome.id, outcome.passed, _told(outcome)) for outcome in outcomes if outcome.id in ids]
+
+
+@contextmanager
+def hypothesis_as_graded() -> Iterator[None]:
+    """Hypothesis draws as it does for the judge, and afterwards as it did before."""
+    import hypothesis  # half a second, for the one assignment that needs it
+
+    before = hypothesis.settings.default
+    set_hypothesis()
+    try:
+        yield
+    finally:
+        hypothesis.settings.register_profile("before", before)
+        hypothesis.settings.load_profile("before")
 
 
 def _told(outcome: Outcome) -> str:

@@ -15,8 +15,8 @@ from hypercon.coursework.assignments.a5_properties import (
     judged,
 )
 from hypercon.coursework.grading import StudentInWorker
+from hypercon.coursework.homework import hypothesis_as_graded
 from hypercon.coursework.inside.frames import Frame
-from hypercon.coursework.inside.serve import set_hypothesis
 from hypercon.coursework.judge import StudentError
 from hypercon.coursework.release import solution, student_edition
 
@@ -65,19 +65,19 @@ def test_there_are_forty_and_each_is_wrong():
 
 
 def test_the_model_solution_finds_all_forty():
-    set_hypothesis()
     names = {}
-    exec(solution(A5), names)
-    outcomes = judged(A5, LocalTests(names), np.random.default_rng(1))
+    with hypothesis_as_graded():
+        exec(solution(A5), names)
+        outcomes = judged(A5, LocalTests(names), np.random.default_rng(1))
     assert [outcome.reason for outcome in outcomes] == [""] * 5
     assert earned(outcomes) == 40 == A5.points
 
 
 def test_the_example_that_is_given_earns_nothing():
-    set_hypothesis()
     names = {}
-    exec(student_edition(A5), names)
-    assert earned(judged(A5, LocalTests(names), np.random.default_rng(1))) == 0
+    with hypothesis_as_graded():
+        exec(student_edition(A5), names)
+        assert earned(judged(A5, LocalTests(names), np.random.default_rng(1))) == 0
 
 
 def test_a_test_earns_a_point_for_each_fault_it_finds():

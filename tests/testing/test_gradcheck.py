@@ -104,7 +104,9 @@ def test_an_engine_that_does_not_sum_what_was_copied_is_caught_by_the_shape():
 
 
 def test_no_primitive_is_left_out():
-    modules = [module for name, module in sys.modules.items() if name.startswith("hypercon.")]
+    # the primitives of several ranks are held to those of one process, in tests/distributed
+    names = [name for name in sys.modules if name.startswith("hypercon.") and "distributed" not in name]
+    modules = [sys.modules[name] for name in names]
     registered = {getattr(value, "primitive", None) for module in modules for value in vars(module).values()}
     registered = {primitive for primitive in registered if isinstance(primitive, Primitive)}
     rules = {(primitive, i) for primitive in registered for i, rule in enumerate(primitive.rules) if rule is not None}
