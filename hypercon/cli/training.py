@@ -167,7 +167,9 @@ def _train(arguments: argparse.Namespace) -> int:
     if ranks.rank:
         return 0
     print(runs.summary(run))
-    print(f"\nwritten to {arguments.out}: encoder.npz, progress.png, history.jsonl, config.json and checkpoints")
+    print(f"\n{run.diagnosis}")
+    written = "encoder.npz, progress.png, diagnosis.json, history.jsonl, config.json and checkpoints"
+    print(f"\nwritten to {arguments.out}: {written}")
     return 0
 
 

@@ -11,15 +11,17 @@ from typing import Any
 
 from hypercon.errors import DataError, DtypeError, InputError, RunError
 from hypercon.files import atomic, read_json
+from hypercon.metrics import Diagnosis
 from hypercon.runs.settings import Settings, settings_from
 
 SCHEMA = 1
-CONFIG, HISTORY, PICTURE, ENCODER, CHECKPOINTS = (
+CONFIG, HISTORY, PICTURE, ENCODER, CHECKPOINTS, DIAGNOSIS = (
     "config.json",
     "history.jsonl",
     "progress.png",
     "encoder.npz",
     "checkpoints",
+    "diagnosis.json",
 )
 
 
@@ -33,11 +35,14 @@ class Run:
     settings : Settings
     epochs : list of dict
         A record for each epoch that is finished; see `hypercon.History`.
+    diagnosis : Diagnosis or None
+        Of the held-out images at the end; None where a run is read from its folder, which has it as JSON.
     """
 
     folder: Path
     settings: Settings
     epochs: list[dict[str, Any]] = field(repr=False)
+    diagnosis: Diagnosis | None = field(default=None, repr=False)
 
 
 def named(folder: Any, name: str = "out") -> Path:

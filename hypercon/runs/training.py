@@ -17,6 +17,7 @@ from hypercon.nn import Encoder, save_encoder
 from hypercon.runs.reading import (
     CHECKPOINTS,
     CONFIG,
+    DIAGNOSIS,
     ENCODER,
     PICTURE,
     SCHEMA,
@@ -145,6 +146,7 @@ def _train(
         number, found = record["epoch"], dict[str, Any]()
         if number == 1 or number % measure_every == 0 or number == settings.epochs:
             found |= watch.measure(encoder)
+            found["alarms"] = watch.diagnose(encoder, record["temperature"]).alarms
         warnings = warnings_about([*before, record | found], settings)
         if warnings:
             found["warnings"] = warnings
@@ -178,19 +180,21 @@ def _train(
             checkpoint_every=checkpoint_every,
             ranks=ranks,
         )
-    run = Run(folder, settings, history.epochs)
+    at = temperature.value if isinstance(temperature, Temperature) else float(temperature)
+    run = Run(folder, settings, history.epochs, watch.diagnose(encoder, at))
     if ranks.rank == 0:
-        _finish(run, encoder, temperature)
+        _finish(run, encoder, at)
     return run
 
 
-def _finish(run: Run, encoder: Encoder, temperature: float | Temperature) -> None:
+def _finish(run: Run, encoder: Encoder, temperature: float) -> None:
     """What stands in the folder at the end, made anew where a kill came between the last step and this."""
     from hypercon.runs.picture import progress_figure  # matplotlib is loaded by those who draw
 
     write_history(run.folder, run.epochs)
-    at = temperature.value if isinstance(temperature, Temperature) else temperature
-    save_encoder(run.folder / ENCODER, encoder, {"settings": describe(run.settings), "temperature": at})
+    save_encoder(run.folder / ENCODER, encoder, {"settings": describe(run.settings), "temperature": temperature})
+    if run.diagnosis is not None:
+        write_json(run.folder / DIAGNOSIS, run.diagnosis.to_dict())
     with atomic(run.folder / PICTURE) as stream:
         progress_figure([run]).savefig(stream, format="png")
 

@@ -61,7 +61,7 @@ def one_line(capsys):
 
 def test_a_run_leaves_its_settings_its_history_a_picture_an_encoder_and_checkpoints(finished):
     names = sorted(path.name for path in finished.iterdir() if path.name != "tensorboard")
-    assert names == ["checkpoints", "config.json", "encoder.npz", "history.jsonl", "progress.png"]
+    assert names == ["checkpoints", "config.json", "diagnosis.json", "encoder.npz", "history.jsonl", "progress.png"]
     config = json.loads((finished / "config.json").read_text())
     assert config["schema"] == 1
     assert config["settings"]["widths"] == [16]
@@ -91,6 +91,17 @@ def test_what_is_measured_is_what_the_metrics_give(finished):
     last = runs.read_run(finished).epochs[-1]
     assert last["uniformity"] == pytest.approx(hc.metrics.uniformity(z), rel=1e-6)
     assert last["effective_rank"] == pytest.approx(hc.metrics.effective_rank(z, centred=True), rel=1e-6)
+
+
+def test_the_diagnosis_is_that_of_the_held_out_images_and_its_alarms_are_in_the_history(finished):
+    found = json.loads((finished / "diagnosis.json").read_text())
+    last = runs.read_run(finished).epochs[-1]
+    assert found["temperature"] == 0.2
+    assert found["count"] == len(hc.data.load("digits", "test"))
+    assert found["alarms"] == last["alarms"]
+    values = {reading["name"]: reading["value"] for reading in found["readings"]}
+    assert values["alignment"] == pytest.approx(last["alignment"], rel=1e-5)
+    assert {"loss", "neighbours", "contrastive accuracy"} <= values.keys()
 
 
 def test_measuring_changes_no_bit_of_the_training(tmp_path):
