@@ -1,6 +1,7 @@
 """How hypothesis draws: the same few examples in every run; ``--hypothesis-profile=thorough`` draws many, at random.
 And the devices that a test runs on, for those that ask for ``device``."""
 
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 
 import hypercon.testing.strict  # noqa: F401 - registers the device
 from hypercon import backend
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a shell runs in the background; tests interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BUSY = [HealthCheck.too_slow]  # a busy machine is no fault of a test
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, suppress_health_check=BUSY)
