@@ -289,10 +289,11 @@ for kind in ("float64", "float32"):
 # the N images stand as far from each other as N points can, at the corners of a regular simplex, at similarity
 # $-1/(N-1)$ (it needs N - 1 dimensions, so that an encoder of fewer stays above):
 #
-# $$L \ge \log\left(1 + (N-1)\, e^{-\frac{N}{N-1}/\tau}\right) = 0.988 \quad\text{for } N = 256,\ \tau = 0.2 .$$
+# $$L \ge \log\left(1 + (N-1)\, e^{-\frac{N}{N-1}/\tau}\right),$$
 #
-# How far a loss lies below chance, $\log N - L$, is a **bound in nats** on the information that the two views share: on
-# average over batches they share at least so much (van den Oord et al. 2018, section 2.3). It cannot exceed $\log N$.
+# which is 0.988 for N = 256 at $\tau = 0.2$. How far a loss lies below chance, $\log N - L$, is a **bound in nats** on
+# the information that the two views share: on average over batches they share at least so much (van den Oord et al.
+# 2018, section 2.3). It cannot exceed $\log N$.
 
 # %%
 train, test = hc.data.load("digits"), hc.data.load("digits", "test")
