@@ -355,12 +355,13 @@ print(float(first(2.0)), float(second(2.0)), float(hc.grad(second)(2.0)))
 # ## An operation of your own
 #
 # `hc.primitive` takes a function on raw arrays and one rule for each of its inputs. A rule is called with the cotangent
-# `g`, the output and the inputs. We add $\mathrm{softplus}(x) = \log(1 + e^x)$, whose derivative is $1/(1 + e^{-x})$. A
-# rule that overflows is no use, so first with NumPy.
+# `g`, the output and the inputs. We add $\mathrm{softplus}(x) = \log(1 + e^x)$, whose derivative is $1/(1 + e^{-x})$.
 #
 # ### Exercise 01.3
 #
-# The cotangent of `x`, for entries as large as 1,000 and as small as -1,000.
+# The cotangent of `x`, for entries as large as 1,000 and as small as -1,000. Typed as it reads, the formula overflows
+# at -1,000. Here that does no harm, and `check` lets it pass: NumPy warns, and 1 over infinity is the right 0.
+# Differentiated once more, as in the next exercise, it gives nan. So write it such that NumPy has nothing to warn of.
 
 
 # %%
@@ -431,7 +432,7 @@ print("first and second derivatives agree")
 # The derivative of x y by x is y. So x and y are kept until the way back: memory is what reverse mode pays with.
 # </details>
 #
-# <details><summary>5. A bias of shape (10,) is added to a (256, 10) array. Which shape has its cotangent, and how is it
+# <details><summary>5. A bias of shape (10,) is added to a (256, 10) array. What shape has its cotangent, and how is it
 # made?</summary>
 #
 # (10,): the (256, 10) cotangent, summed over the rows.

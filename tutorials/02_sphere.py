@@ -23,8 +23,8 @@ from hypercon.palette import CURVES
 # %% [markdown]
 # ## First, a guess
 #
-# Two arrows point in random directions in 128 dimensions. **Which angle is between them? Of a million such pairs, how
-# many are nearer than 60 degrees?** Write two numbers down before you read on.
+# Two arrows point in random directions in 128 dimensions. **What is the angle between them? Of a million such pairs,
+# how many are nearer than 60 degrees?** Write two numbers down before you read on.
 
 # %% [markdown]
 # ## The idea
@@ -167,7 +167,8 @@ described(figure, "Density of the similarity of two random directions. In 2 dime
 
 # %% [markdown]
 # **What you should see**: a peak at 0 that grows narrower with the dimension. In two dimensions it is a valley instead:
-# most pairs are nearly parallel or nearly opposite. Pictures of embeddings on a circle mislead in just this.
+# nearly parallel and nearly opposite are the likeliest similarities. Pictures of embeddings on a circle mislead in just
+# this.
 #
 # ## Reason two: a class is cut off by a plane
 #

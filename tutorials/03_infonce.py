@@ -23,11 +23,11 @@ from hypercon.palette import CURVES
 # ## First, a guess
 #
 # An image has been turned into a point on the unit sphere, the *anchor*. Another view of the same image is its
-# *positive*, with similarity 0.8. Two other images are its *negatives*: one looks alike, with similarity 0.6, one does
-# not, with 0.2. Training pulls the positive nearer and pushes the negatives away. At a temperature of 0.2, 88 % of the
-# push falls on the first negative.
+# *positive*, with similarity 0.8. Two other images are its *negatives*: one looks like it, with similarity 0.6, one
+# does not, with 0.2. Training pulls the positive nearer and pushes the negatives away. At a temperature of 0.2, 88 % of
+# the push falls on the first negative.
 #
-# **Halve the temperature. Which share does the first negative receive now?** Write a number down before you read on.
+# **Halve the temperature. What share does the first negative receive now?** Write a number down before you read on.
 
 # %% [markdown]
 # ## The idea
@@ -114,8 +114,9 @@ print(np.abs(by_formula - by_difference).max() < 1e-8, abs(by_formula.sum()) < 1
 # expected: True True
 
 # %% [markdown]
-# Two questions come apart here. *How much* is pushed at all? That is $1 - P_+$, the **coupling**: it dies away when the
-# positive has won. And *who* receives the push? That is a softmax over the negatives alone (eq. 5), the **hardness**:
+# Two questions come apart here. *How much* is pushed at all? That is $1 - P_+$, the **coupling**, up to the factor
+# $1/\tau$: it dies away when the positive has won. And *who* receives the push? That is a softmax over the negatives
+# alone (eq. 5), the **hardness**:
 #
 # $$r_k = \frac{\partial L/\partial s_k}{|\partial L/\partial s_+|} = \frac{e^{s_k/\tau}}{\sum_{k'} e^{s_{k'}/\tau}}.$$
 #
@@ -166,7 +167,8 @@ described(figure, "Share of the push over similarity, one line for each temperat
 # %% [markdown]
 # **What you should see** (Wang & Liu's figure 3, with a logarithmic axis): straight lines of slope $1/\tau$. At 0.07
 # the few most similar negatives share nearly all of the push. At 1 everyone receives about the same, near the grey line
-# at 1/100. The temperature does not say how *much* is pushed. It says how far the push reaches.
+# at 1/100. The picture does not show how *much* is pushed, which is $(1 - P_+)/\tau$. It shows how far the push
+# reaches.
 
 # %%
 for tau in (0.07, 0.2, 1.0):
@@ -261,7 +263,8 @@ print(np.abs(by_autograd - gradient(s, 0.2) @ v).max() < 1e-12)
 
 # %%
 with np.errstate(all="ignore"):
-    print("as it reads:", loss_of_anchor(0.8, np.array([0.6, 0.2]), 0.001))
+    mass = np.exp(np.array([0.8, 0.6, 0.2]) / 0.001)
+    print("as it reads:", -np.log(mass[0] / mass.sum()))
 # expected: as it reads: nan
 matrix = np.array([[0.8, 0.6, 0.2], [0.6, 0.8, 0.2], [0.2, 0.6, 0.8]])
 print("stable:", f"{info_nce(matrix, 0.001):.4f}")
@@ -282,7 +285,15 @@ for kind in ("float64", "float32"):
 # ## See it on images
 #
 # An encoder learns from 8x8 pictures of digits, for a few seconds. Labels are not used in training. Watch the loss
-# against its chance level: 256 candidates, $\log 256$ = 5.5452.
+# against its chance level: 256 candidates, $\log 256$ = 5.5452. Below lies its **floor**, where positives coincide and
+# the N images stand as far from each other as N points can, at the corners of a regular simplex, at similarity
+# $-1/(N-1)$ (it needs N - 1 dimensions, so that an encoder of fewer stays above):
+#
+# $$L \ge \log\left(1 + (N-1)\, e^{-\frac{N}{N-1}/\tau}\right),$$
+#
+# which is 0.988 for N = 256 at $\tau = 0.2$. How far a loss lies below chance, $\log N - L$, is a **bound in nats** on
+# the information that the two views share: on average over batches they share at least so much (van den Oord et al.
+# 2018, section 2.3). It cannot exceed $\log N$.
 
 # %%
 train, test = hc.data.load("digits"), hc.data.load("digits", "test")
@@ -295,7 +306,7 @@ history = hc.fit(encoder, train.images, loss="info_nce", temperature=0.2, optimi
 z1, z2 = (encoder.embed(view)[1] for view in views.two_views(test.images[:256], rng=rng))
 e = hc.explain(z1, z2, temperature=0.2, labels=test.labels[:256])
 print(f"loss {e.loss:.2f}, chance {e.chance:.4f}, floor {e.floor:.3f}")
-# roughly: loss 2.23, chance 5.5452, floor 0.987
+# roughly: loss 2.23, chance 5.5452, floor 0.988
 
 # %% [markdown]
 # The page below shows one of these images as the anchor, and every other as a dot at its similarity; the area of a dot

@@ -161,7 +161,7 @@ print((moments[-1] @ moments[-1].T).round(3)[0])
 
 # %% [markdown]
 # A tetrahedron: any two of them have the similarity -1/3. In general N points in at least N - 1 dimensions end as a
-# *simplex*, with similarities $-1/(N-1)$; that is where the floors of lesson 03 come from. Now sixty points, which
+# *simplex*, with similarities $-1/(N-1)$; that is where the floor of lesson 03 comes from. Now sixty points, which
 # start in a heap:
 
 # %%
@@ -333,8 +333,8 @@ described(figure, "Uniformity loss over alignment. Untrained is at the top left,
 # %% [markdown]
 # **What you should see**: *alignment alone* furthest left and *uniformity alone* far to the right, both with neighbours
 # no better than without any training. The two that wish for both lie below and between, and their neighbours are the
-# best. (500 digits and one run: half a percent means nothing.) (Alignment alone would put all points in one place, had
-# this encoder no batch normalisation at its end, which forbids it.)
+# best. With 500 digits and one run half a percent means nothing. Alignment alone would put all points in one place, had
+# this encoder no batch normalisation at its end, which forbids it.
 #
 # ## Test yourself
 #
@@ -352,6 +352,7 @@ described(figure, "Uniformity loss over alignment. Untrained is at the top left,
 #
 # 1 / (2 x 0.1) = 5. Measured at t = 2, an encoder trained at 0.1 is judged at a scale that it was not trained at.
 # </details>
+#
 # <details><summary>4. Why can a finite data set not be perfectly aligned and perfectly uniform at once?</summary>
 #
 # Perfectly aligned, they are N points, and N points are not a uniform distribution.

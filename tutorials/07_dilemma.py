@@ -142,14 +142,16 @@ print(f"of all negatives: {own_class_share(np.zeros_like(s), test.labels, 1.0).m
 # %% [markdown]
 # ## Uniformity has a scale
 #
-# Wang & Isola measure uniformity as $U_t = -\log \text{mean}_{i \ne j}\, e^{-t |z_i - z_j|^2}$, with $t = 2$. On the
-# sphere $|z_i - z_j|^2 = 2 - 2 s_{ij}$, so
+# Take Wang & Isola's uniformity loss of lesson 05 with its sign turned, so that more is better:
+# $U_t = -\log \text{mean}_{i \ne j}\, e^{-t |z_i - z_j|^2}$. They set $t = 2$. On the sphere
+# $|z_i - z_j|^2 = 2 - 2 s_{ij}$, so
 #
 # $$e^{-t |z_i - z_j|^2} = e^{-2t}\, e^{2 t s_{ij}}, \qquad\text{the kernel of a contrastive loss at}\quad
 # \tau = \frac{1}{2t}.$$
 #
 # Uniformity at t = 2 is therefore what a temperature of 0.25 cares about. To judge a temperature of 0.07 by its own
-# aim, look at $t = 1 / 0.14 = 7.14$. The next cell looks at both, and at t = 0.5, the scale of temperature 1.
+# aim, look at $t = 1 / 0.14 = 7.14$. The next cell looks at both, and at t = 0.5, the scale of temperature 1. The sign
+# of the library's floor is turned as well: it is then the uniformity of a perfectly even spread.
 
 # %%
 scales = (0.5, 2.0, 7.14)
@@ -198,7 +200,8 @@ figure, ax = plt.subplots(figsize=(7, 4))
 for (temperature, z), colour, marker in zip(embeddings.items(), CURVES[:3], "os^", strict=True):
     ax.plot(ts, (spectrum(z, ts) - limit) / limit, color=colour, marker=marker, label=f"temperature {temperature:g}")
     ax.axvline(1 / (2 * temperature), color=colour, linestyle=":")
-ax.set(xscale="log", xlabel="scale t (dotted: each temperature's own)", ylabel="short of uniform, as a share of it")
+ax.set(xscale="log", xlabel="scale t (dotted: each temperature's own)")
+ax.set_ylabel("above (+) or below (-) uniform, relative")
 ax.legend()
 described(figure, "Three falling curves over the scale t. That of 1 falls first; 0.07 and 0.2 cross after t = 2.")
 
@@ -265,10 +268,11 @@ for temperature, encoder in encoders.items():
 # roughly: temperature 1    accuracy with 10 labels a class 0.87
 
 # %% [markdown]
-# That answers the third question: 0.2. On digits the evenest embedding serves a few labels worst. Each digit is one
-# cluster, so tolerance is worth more than uniformity, and accuracy rises all the way to 1. On Fashion-MNIST, where
-# classes overlap, it comes down again: temperature 0.2 is best for every one of five seeds (`docs/dilemma.md`). **No
-# temperature is best. One is best for the structure of your data.**
+# That answers the third question: 0.2. On digits the embedding that is most even at its small scale serves a few
+# labels worst. Each digit is one cluster, so tolerance is worth more than uniformity, and accuracy rises all the way up
+# to 1. On Fashion-MNIST, where classes overlap, it comes down again: for neighbours on z with ten labels temperature
+# 0.2 is best, for every one of five seeds (`docs/dilemma.md`). **No temperature is best. One is best for the structure
+# of your data.**
 #
 # ## Play: move the temperature
 #
@@ -335,9 +339,9 @@ for temperature in (0.07, 0.2):
 #
 # ### Exercise 07.4: close the head
 #
-# Repair it yourself. Subtract from every column of `h` its mean over the batch, and divide it by the root of its
-# variance plus 1e-5. Write it with operators and methods that arrays and tensors share, such as `h.mean(axis=0)`, so
-# that gradients go through.
+# Repair it yourself. Subtract from every column of `h` its mean over the batch, and divide it by the root of
+# (its variance plus 1e-5). Write it with operators and methods that arrays and tensors share, such as `h.mean(axis=0)`,
+# so that gradients go through.
 
 
 # %%
@@ -421,8 +425,8 @@ for temperature in (0.07, 0.2):
 #   dilemma, on CIFAR and ImageNet-100.
 # - `hypercon dilemma`: the same with a convolutional network on Fashion-MNIST, in two minutes; `docs/dilemma.md`, over
 #   five seeds, and what happens at 0.03.
-# - Kukleva et al. 2023, *Temperature Schedules for Self-Supervised Contrastive Methods* (arXiv 2303.13664): swing
-#   between both ends.
+# - Kukleva et al. 2023, *Temperature Schedules for Self-Supervised Contrastive Methods on Long-Tail Data* (arXiv
+#   2303.13664): swing between both ends.
 #
 # **Next** lesson 08: losses that choose whom to push.
 #

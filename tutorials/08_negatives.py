@@ -276,9 +276,9 @@ report("HCL, beta 4", trained(lambda z1, z2: hc.losses.hcl(z1, z2, temperature=0
 
 # %% [markdown]
 # It spreads more evenly than anything before, and is worth the least. The push goes to the nearest negatives, these are
-# the false ones, and the classes are driven apart: of the gap of NT-Xent not half is left. **Hardness without knowledge
-# of the classes is hardness against the classes.** When a paper reports a gain from hard negatives, ask how it keeps
-# false ones out.
+# the false ones, and the classes are driven apart: less than half of NT-Xent's gap is left. **Hardness without
+# knowledge of the classes is hardness against the classes.** When a paper reports a gain from hard negatives, ask how
+# it keeps false ones out.
 #
 # ## DCL: a push that does not tire
 #

@@ -371,7 +371,7 @@ print("failed:", *(result.name for result in found.failures))
 # Perhaps not. It is what 27 dimensions reach, if they are used evenly. Look at the effective rank.
 # </details>
 #
-# <details><summary>4. Where do Barlow Twins and VICReg get by without negatives?</summary>
+# <details><summary>4. How do Barlow Twins and VICReg get by without negatives?</summary>
 #
 # They look at columns. A collapsed embedding has columns without variance, or all alike, and both are punished.
 # </details>

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.command(arguments))
     except HyperconError as error:
-        print(f"hypercon {arguments.name}: {_by_option(error, arguments)}", file=sys.stderr)
+        print(f"hypercon {arguments.name}: {_as_typed(error, arguments)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print(f"\nhypercon {arguments.name}: interrupted", file=sys.stderr)
@@ -63,9 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _by_option(error: HyperconError, arguments: argparse.Namespace) -> str:
-    """An error about ``batch_size`` is, to someone at a shell, one about ``--batch-size``."""
+def _as_typed(error: HyperconError, arguments: argparse.Namespace) -> str:
+    """An error about ``batch_size`` is, to someone at a shell, one about ``--batch-size``; ``number`` may be ``NN``."""
     first, _, rest = str(error).partition(" ")
+    if first in arguments.positionals:
+        return f"{arguments.positionals[first]} {rest}"
     if first in vars(arguments):
         return f"--{first.replace('_', '-')} {rest}"
     return f"--data {error}" if isinstance(error, DataError) and "data" in vars(arguments) else str(error)

@@ -11,7 +11,17 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes take one line."""
+    """An argument parser whose mistakes take one line, and which knows its positionals by the words of its help."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.positionals: dict[str, str] = {}
+        super().__init__(*arguments, **options)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        if not action.option_strings:
+            self.positionals[action.dest] = str(action.metavar or action.dest)
+        return action
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -26,14 +36,14 @@ def command(
     examples: str | None = None,
 ) -> argparse.ArgumentParser:
     """A command's own parser: what ``hypercon --help`` says of it, what its own help says, and what it calls."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         name,
         help=summary,
         description=description,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=run, name=name)
+    parser.set_defaults(command=run, name=name, positionals=parser.positionals)
     return parser
 
 

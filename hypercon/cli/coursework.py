@@ -14,8 +14,9 @@ from hypercon.errors import InputError
 _LESSONS = """\
 List the lessons, or write one as a notebook to work in.
 
-Each lesson has exercises, which are checked as you go. The notebook needs nothing but hypercon; open it in JupyterLab
-(pip install jupyterlab), VS Code or whatever else runs notebooks.
+Each lesson has exercises, which are checked as you go. Writing a notebook needs jupytext: pip install ".[notebooks]"
+in a clone of hypercon. Working in it needs nothing but hypercon and JupyterLab (pip install jupyterlab), VS Code or
+whatever else runs notebooks.
 """
 
 _LESSONS_EXAMPLES = """\

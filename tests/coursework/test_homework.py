@@ -79,7 +79,7 @@ BAD = {
     "no Python": ("a1.py", b"def f(:\n", "line 1: not Python"),
     "raises": ("a1.py", b"\n1 / 0\n", "cannot be run: ZeroDivisionError: division by zero (line 2)"),
     "exits": ("a1.py", b"raise SystemExit(0)\n", "cannot be run: SystemExit"),
-    "no such exercise": ("a1.py", b"x = 1\n", "exercise got 9.9, expected one of 1.1, 1.2"),
+    "no such exercise": ("a1.py", b"x = 1\n", "ID got 9.9, expected one of 1.1, 1.2"),
 }
 
 

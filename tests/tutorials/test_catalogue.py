@@ -56,8 +56,8 @@ def test_a_notebook_that_is_there_is_left_alone(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["start"], "start needs a number, such as hypercon lessons start 03"),
-        (["start", "99"], "number got '99', expected one of 01, 02, 03"),
-        (["start", "three"], "number got 'three', expected one of 01"),
+        (["start", "99"], "hypercon lessons: NN got '99', expected one of 01, 02, 03"),
+        (["start", "three"], "hypercon lessons: NN got 'three', expected one of 01"),
         (["stop"], "invalid choice: 'stop'"),
     ],
 )
