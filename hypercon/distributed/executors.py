@@ -6,7 +6,10 @@ executors of ``concurrent.futures``, so the code that hands out the work is the 
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -69,7 +72,25 @@ def executor(workers: int | None = None, *, threads_each: int = 1) -> Iterator[E
         workers = max(1, cores() // threads_each) if workers is None else check_whole(workers, "workers", least=1)
         # a fresh process each: a forked one would have the pool of threads of this one, and none of its threads
         pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=set_threads, initargs=(threads_each,)
+            workers, multiprocessing.get_context("spawn"), initializer=_become_worker, initargs=(threads_each,)
         )
-    with pool:
+    try:
         yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # what has begun is finished, what waits is not begun
+
+
+def _become_worker(threads_each: int) -> None:
+    """No end at an interrupt: the process that started this one lets it finish what it has begun. Where that one is
+    killed, this one ends too; it would wait for work for ever."""
+    import multiprocessing
+
+    set_threads(threads_each)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()

@@ -18,6 +18,7 @@ import numpy as np
 
 from hypercon import threads
 from hypercon.data import Dataset, load_both
+from hypercon.distributed import executor
 from hypercon.errors import DataError, HyperconError, InputError, TrainingError
 from hypercon.experiments.papers.making import BATCH, make, train_one
 from hypercon.experiments.papers.recipe import Recipe
@@ -170,40 +171,17 @@ def _in_processes(
         for recipe, seed in missing:
             yield recipe, seed, task(recipe, seed)()
         return
-    import multiprocessing
-    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+    from concurrent.futures import BrokenExecutor, as_completed  # with the first pool: it takes a while to load
 
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(missing)), context, initializer=_become_worker)
     try:
-        running = {pool.submit(task(recipe, seed)): (recipe, seed) for recipe, seed in missing}
-        for done in as_completed(running):
-            yield *running[done], done.result()
+        with executor(min(jobs, len(missing))) as pool:
+            running = {pool.submit(task(recipe, seed)): (recipe, seed) for recipe, seed in missing}
+            for done in as_completed(running):
+                yield *running[done], done.result()
     except BrokenExecutor:
         raise TrainingError(
             "a training process was ended from outside: run again, with fewer jobs if memory is short"
         ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _become_worker() -> None:
-    """One thread, and no end at an interrupt: the process that started this one lets it finish what it has begun. Where
-    that one is killed, this one ends too; it would wait for work for ever."""
-    import multiprocessing
-    import os
-    import signal
-    import threading
-
-    threads.set_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if parent := multiprocessing.parent_process():
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
 
 
 @functools.lru_cache(maxsize=1)
