@@ -105,6 +105,16 @@ def _cold(rng: np.random.Generator) -> tuple[Any, ...]:
     return (*_close(rng), 1e-3)
 
 
+def _apart(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates are near the first anchor, and the second is opposite: one maximum cannot serve both rows."""
+    first = lattice(rng, (1, 5))
+    return np.concatenate([first, -first, lattice(rng, (2, 5))]), first + 0.02 * lattice(rng, (4, 5))
+
+
+def _apart_cold(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (*_apart(rng), 1e-3)
+
+
 def _per_sample(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     return (*views(rng, size), rng.choice([0.2, 0.3, 0.5, 0.7, 0.9, 1.3], size, replace=size > 6))
 
@@ -121,6 +131,10 @@ def _weighted_cold(rng: np.random.Generator) -> tuple[Any, ...]:
     return (*_close(rng), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
 
 
+def _weighted_apart(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (*_apart(rng), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
+
+
 def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     z1, z2, tau, weights = _weighted(rng, size)
     return unit(z1) @ unit(z2).T, tau, weights
@@ -129,6 +143,10 @@ def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 def _similarities_cold(rng: np.random.Generator) -> tuple[Any, ...]:
     z1, z2, tau, weights = _weighted_cold(rng)
     return unit(z1) @ unit(z2).T, tau, weights
+
+
+def _similarities_apart(rng: np.random.Generator) -> tuple[Any, ...]:
+    return draws.ROWS_APART, 1e-3, rng.integers(1, 9, (4, 4)) / 4
 
 
 def _rows(z1: np.ndarray, z2: np.ndarray, tau: Any) -> np.ndarray:
@@ -205,7 +223,7 @@ A2 = Assignment(
         ),
         Exercise(
             "2.2", "info_nce", _pair, _loss, "Subtract each row's largest logit before exp, and add it back after log.",
-            extremes=(_cold,), mistakes=_LOSS_MISTAKES, laws=_LAWS,
+            extremes=(_cold, _apart_cold), mistakes=_LOSS_MISTAKES, laws=_LAWS,
         ),
         Exercise(
             "2.3", "info_nce_gradient", _pair, _gradient,
@@ -238,7 +256,7 @@ A2 = Assignment(
         Exercise(
             "2.6", "info_nce_weighted", _weighted, _loss,
             "The weight multiplies exp, so its logarithm is added to the logit; the positive's weight is 1.",
-            extremes=(_weighted_cold,), laws=(draws.rotating(0, 1),),
+            extremes=(_weighted_cold, _weighted_apart), laws=(draws.rotating(0, 1),),
             mistakes={
                 "the diagonal is not masked: the positive is weighted too": lambda a, b, tau, w: (
                     np.log((w * np.exp(_rows(a, b, tau))).sum(axis=1)) - np.diag(_rows(a, b, tau))).mean(),
@@ -252,8 +270,8 @@ A2 = Assignment(
         ),
         Exercise(
             "2.7", "weighted_gradient", _similarities, _weighted_slope,
-            "The weighted shares of a row, less 1 on the diagonal, over N tau.", extremes=(_similarities_cold,),
-            keeps_dtype=True,
+            "The weighted shares of a row, less 1 on the diagonal, over N tau.",
+            extremes=(_similarities_cold, _similarities_apart), keeps_dtype=True,
             mistakes={
                 "the weights are not used": lambda s, tau, w: _weighted_slope(s, tau, np.ones_like(w)),
                 "the positive's 1 is missing": lambda s, tau, w: (
