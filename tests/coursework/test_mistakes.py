@@ -585,7 +585,7 @@ def test_a_student_hears_of_it_before_it_is_handed_in(identity, nature, source):
     assert not report
     assert (nature if "mutates" not in nature else "it writes into them") in repr(report)
     assert report.case
-    assert report.hint.count("hint") == 1
+    assert report.hint.count("hint") == ("mutates" not in nature)  # which is no matter of the formula
 
 
 def test_there_are_sixty_and_every_exercise_has_some():

@@ -13,13 +13,13 @@ from hypercon.coursework.assignments.draws import lattice, unit, views
 from hypercon.coursework.exercise import Assignment, Exercise
 
 
-def _loss(z1: np.ndarray, z2: np.ndarray, tau: Any, weights: np.ndarray | None = None) -> float:
+def _loss(z1: np.ndarray, z2: np.ndarray, temperature: Any, weights: np.ndarray | None = None) -> float:
     """Row by row, as the mean of ``log(1 + sum of w exp(difference))``; temperatures may be one for each anchor."""
-    taus = np.broadcast_to(tau, len(z1))
+    temperatures = np.broadcast_to(temperature, len(z1))
     s = unit(z1) @ unit(z2).T
     each = []
     for i, row in enumerate(s):
-        logits = (row - row[i]) / taus[i]
+        logits = (row - row[i]) / temperatures[i]
         with np.errstate(divide="ignore"):
             logits = logits + (0 if weights is None else np.log(np.where(np.arange(len(row)) == i, 1.0, weights[i])))
         each.append(np.logaddexp.reduce(logits))
@@ -47,22 +47,22 @@ def _smooth(z1: np.ndarray, z2: np.ndarray, tau: Any) -> Any:
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits))
 
 
-def _temperature_slope(z1: np.ndarray, z2: np.ndarray, taus: np.ndarray) -> np.ndarray:
-    return _slopes(lambda moved: _smooth(z1, z2, moved), taus)[0]
+def _temperature_slope(z1: np.ndarray, z2: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    return _slopes(lambda moved: _smooth(z1, z2, moved), temperatures)[0]
 
 
-def _gradient(z1: np.ndarray, z2: np.ndarray, tau: float) -> list[np.ndarray]:
-    return _slopes(lambda a, b: _smooth(a, b, tau), z1, z2)
+def _gradient(z1: np.ndarray, z2: np.ndarray, temperature: float) -> list[np.ndarray]:
+    return _slopes(lambda a, b: _smooth(a, b, temperature), z1, z2)
 
 
-def _weighted_slope(s: np.ndarray, tau: float, weights: np.ndarray) -> np.ndarray:
+def _weighted_slope(similarities: np.ndarray, temperature: float, weights: np.ndarray) -> np.ndarray:
     """By entries: dL/ds_ij is the share of candidate j, less 1 for the positive."""
-    n = len(s)
+    n = len(similarities)
     gradient = np.zeros((n, n))
-    for i in range(n):
-        mass = [(1.0 if i == j else weights[i, j]) * math.exp((s[i, j] - max(s[i])) / tau) for j in range(n)]
+    for i, row in enumerate(similarities):
+        mass = [(1.0 if i == j else weights[i, j]) * math.exp((row[j] - max(row)) / temperature) for j in range(n)]
         for j in range(n):
-            gradient[i, j] = (mass[j] / math.fsum(mass) - (i == j)) / (n * tau)
+            gradient[i, j] = (mass[j] / math.fsum(mass) - (i == j)) / (n * temperature)
     return gradient
 
 

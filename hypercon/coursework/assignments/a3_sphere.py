@@ -232,7 +232,8 @@ A3 = Assignment(
             },
         ),
         Exercise(
-            "3.6", "weights_entropy", _similarities, lambda s, tau: _entropy_of(_masked(s) / tau),
+            "3.6", "weights_entropy", _similarities,
+            lambda similarities, temperature: _entropy_of(_masked(similarities) / temperature),
             "The weights are a softmax over the negatives; 0 log 0 is 0.",
             extremes=(_cold, _rows_apart, _positives_ahead), keeps_dtype=True,
             mistakes={
