@@ -28,7 +28,7 @@ class Report:
     case : str
         The smallest input that failed, with what was got and what was expected.
     hint : str
-        One hint. After another failed attempt there is another.
+        One hint, where an answer is wrong. After another wrong answer there is another.
     notes : tuple of str
         What is no fault and yet worth a word.
     """

@@ -22,12 +22,16 @@ from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments import EXERCISES as ASSIGNED
 from hypercon.coursework.check_report import Property, Report
 from hypercon.coursework.exercise import Arguments, Exercise
-from hypercon.coursework.judge import StudentError, WrongError, questions, show
+from hypercon.coursework.judge import EXTREMES, VALUES, StudentError, WrongError, questions, show
 from hypercon.coursework.lessons import EXERCISES
 from hypercon.coursework.time_limit import TimeUpError, at_most
 from hypercon.errors import DtypeError, InputError, UnfinishedError
 
-_failures: dict[str, int] = {}
+_failures: dict[str, int] = {}  # of attempts that got a hint, since the last that was right
+
+
+class SlipError(StudentError):
+    """No answer, for a reason that has nothing to do with the formula: a hint would be wasted on it."""
 
 
 def check(id: str, function: Callable[..., Any], *, seed: int = 0) -> Report:
@@ -45,15 +49,16 @@ def check(id: str, function: Callable[..., Any], *, seed: int = 0) -> Report:
     Returns
     -------
     Report
-        Whether each property holds, the smallest input that fails with what was got and what was expected, and one
-        hint: a further one after each further attempt. In a script it is printed as well.
+        Whether each property holds, the smallest input that fails with what was got and what was expected, and, where
+        the answer is wrong, one hint: a further one after each further attempt. In a script it is printed as well.
 
     Raises
     ------
     UnfinishedError
         The function raises NotImplementedError, as the stubs of the lessons do.
     InputError, DtypeError
-        There is no such exercise, or what was passed is no function.
+        There is no such exercise, the id is an assignment's and the function one of a lesson, or what was passed is no
+        function.
 
     Examples
     --------
@@ -64,19 +69,24 @@ def check(id: str, function: Callable[..., Any], *, seed: int = 0) -> Report:
     03.2 hardness: ... properties hold
     ...
     """
-    exercise = _find(id)
+    exercise = _find(id, function)
     if not callable(function):
         raise DtypeError(f'check("{id}", ...) got {type(function).__name__}, expected the function {exercise.name}')
     report = examined(exercise, function, np.random.default_rng(seed))
-    _failures[id] = 0 if report else _failures.get(id, 0) + 1
+    _failures[id] = 0 if report else _failures.get(id, 0) + bool(report.hint)
     if not (hasattr(sys, "ps1") or hasattr(builtins, "get_ipython")):  # there it is shown as the result
         print(report)
     return report
 
 
-def _find(id: str) -> Exercise:
+def _find(id: str, function: Callable[..., Any]) -> Exercise:
     if not isinstance(id, str):
         raise DtypeError(f'check got {id!r} first, expected the id of an exercise, such as check("03.2", function)')
+    of_lesson = EXERCISES.get("0" + id)  # 3.1 is another exercise than 03.1
+    if of_lesson is not None and getattr(function, "__name__", "") == of_lesson.name:
+        raise InputError(
+            f'check got "{id}", which is of an assignment, for {of_lesson.name}: did you mean "{of_lesson.id}"?'
+        )
     if id in ASSIGNED:
         return ASSIGNED[id]
     for assignment in ASSIGNMENTS.values():
@@ -94,10 +104,13 @@ def examined(exercise: Exercise, function: Callable[..., Any], rng: np.random.Ge
     student = _Learner(exercise, function)
     found: list[Property] = []
     case = ""
-    stopped = False
+    stopped = hinted = False
     for name, ask in questions(exercise, student, rng):
         if stopped:
             found.append(Property(name, None))
+            continue
+        if name == EXTREMES and not found[0].holds:
+            found.append(Property(name, None, f"first {VALUES}, above"))
             continue
         try:
             ask()
@@ -105,18 +118,19 @@ def examined(exercise: Exercise, function: Callable[..., Any], rng: np.random.Ge
         except WrongError as wrong:
             found.append(Property(name, False, wrong.reason))
             case = case or wrong.case(student.names)
+            hinted = True
         except StudentError as error:
             found.append(Property(name, False, str(error)))
             case = case or student.case()
             stopped = True
+            hinted = hinted or not isinstance(error, SlipError)
     if student.mutated is None:
         found.append(Property(_INPUTS, None if stopped else True))
     else:
         found.append(Property(_INPUTS, False, "it writes into them: compute on a copy"))
         case = case or show(student.mutated, student.names)
-    notes = (f"it prints {student.printed!r}; nobody reads that but you",) if student.printed else ()
-    passed = all(p.holds for p in found)
-    return Report(exercise.id, exercise.name, tuple(found), case, "" if passed else _hint(exercise), notes)
+    notes = (f"printed: {student.printed!r} (not part of the answer)",) if student.printed else ()
+    return Report(exercise.id, exercise.name, tuple(found), case, _hint(exercise) if hinted else "", notes)
 
 
 _INPUTS = "its inputs are as they were"
@@ -158,7 +172,7 @@ class _Learner:
         parts = value if outputs > 1 and isinstance(value, tuple) else (value,)
         if len(parts) != outputs:
             got = f"{len(parts)} results" if isinstance(value, tuple) else _called(value)
-            raise StudentError(f"it returned {got}, expected {outputs} results as a tuple: `return a, b`")
+            raise SlipError(f"it returned {got}, expected {outputs} results as a tuple: `return a, b`")
         return [self._as_array(part) for part in parts], arguments
 
     def _answer(self, given: Arguments) -> Any:
@@ -168,9 +182,9 @@ class _Learner:
             with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), at_most(self._left):
                 return self._ask(*given)
         except TimeUpError:
-            raise StudentError(
-                f"it was stopped after {self._exercise.seconds:g} s of computing: is there a loop that never ends?"
-            ) from None
+            computed = time.process_time() - start > self._left / 2
+            when = f"after {self._exercise.seconds:g} s of computing" if computed else "while it waited, not computing"
+            raise SlipError(f"it was stopped {when}: is there a loop that never ends?") from None
         except NotImplementedError as error:
             raise UnfinishedError(
                 f"{self._exercise.id} is not done yet: {error or f'write {self._exercise.name}'}, then run this again"
@@ -179,7 +193,9 @@ class _Learner:
             raise
         except BaseException as error:  # also SystemExit, which would end the notebook
             said = f": {error}" if str(error) else ""
-            raise StudentError(f"it raised {type(error).__name__}{said}{_line(error, self._function)}") from error
+            of_numbers = isinstance(error, ArithmeticError | ValueError | IndexError | RecursionError)
+            kind = StudentError if of_numbers else SlipError
+            raise kind(f"it raised {type(error).__name__}{said}{_line(error, self._function)}") from error
         finally:
             self._left -= time.process_time() - start
             self.printed = self.printed or printed.getvalue().strip()[:60]
@@ -190,7 +206,7 @@ class _Learner:
             signature = inspect.signature(self._function)
         except (TypeError, ValueError):  # of functions written in C nothing is known
             return
-        meant = _parameters(self._exercise)
+        meant = self._exercise.parameters
         names = meant if self._exercise.adapt is not None else list(signature.parameters)
         expected = f"{len(arguments)} argument{'s' if len(arguments) > 1 else ''}" + (
             f" ({', '.join(meant)})" if meant else ""
@@ -199,25 +215,25 @@ class _Learner:
             try:
                 signature.bind(*arguments)
             except TypeError:
-                raise StudentError(
+                raise SlipError(
                     f"it takes {signature}, expected {expected}: mend the line that begins with def"
                 ) from None
         self.names = names if len(names) == len(arguments) else ()
 
     def _as_array(self, value: Any) -> np.ndarray:
         if value is None:
-            raise StudentError(
+            raise SlipError(
                 "it prints and returns None: write `return` in the place of print"
                 if self.printed
                 else "it returned None: end it with `return ...`"
             )
         if isinstance(value, Tensor):
-            raise StudentError("it returned a Tensor, expected a NumPy array: return its .data")
+            raise SlipError("it returned a Tensor, expected a NumPy array: return its .data")
         if isinstance(value, list | tuple):
-            raise StudentError(f"it returned {_called(value)}, expected an array: return np.array(...) of it")
+            raise SlipError(f"it returned {_called(value)}, expected an array: return np.array(...) of it")
         array = np.array(value, subok=False) if isinstance(value, np.ndarray | np.generic | int | float) else None
         if array is None or array.dtype.kind not in "fiub":
-            raise StudentError(f"it returned {_called(value)}, expected numbers: a NumPy array or a float")
+            raise SlipError(f"it returned {_called(value)}, expected numbers: a NumPy array or a float")
         return array
 
 
@@ -230,10 +246,6 @@ def _called(value: Any) -> str:
     if value is None:
         return "None"
     return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-
-
-def _parameters(exercise: Exercise) -> list[str]:
-    return [] if exercise.expected is None else list(inspect.signature(exercise.expected).parameters)
 
 
 def _line(error: BaseException, function: Callable[..., Any]) -> str:

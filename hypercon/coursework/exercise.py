@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,11 @@ class Exercise:
     more_hints: Sequence[str] = ()
     seconds: float = 0.7
     adapt: Callable[[Any], Callable[..., Any]] | None = None
+
+    @property
+    def parameters(self) -> list[str]:
+        """What the arguments are called; nothing where many answers are right."""
+        return [] if self.expected is None else list(inspect.signature(self.expected).parameters)
 
 
 @dataclass(frozen=True)
@@ -193,11 +199,13 @@ def nature(
         return "nearly right: a small number is added somewhere, or a step is taken in low precision"
     if agree([g.T for g in got], expected, 1e-5):
         return "the axes are exchanged: a transpose too many or too few"
-    return _factor(arguments, got, expected) or "the values are wrong"
+    return _factor(exercise, arguments, got, expected) or "the values are wrong"
 
 
-def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str | None:
-    """Results that are the right ones times something known."""
+def _factor(
+    exercise: Exercise, arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]
+) -> str | None:
+    """Results that are the right ones times something known, or divided by it."""
     flat = [np.concatenate([np.ravel(part).astype(np.float64) for part in parts]) for parts in (got, expected)]
     if not all(np.isfinite(values).all() for values in flat):
         return None
@@ -206,15 +214,18 @@ def _factor(arguments: Arguments, got: Sequence[np.ndarray], expected: Sequence[
     if not (math.isfinite(ratio) and ratio and agree([flat[0]], [ratio * flat[1]], 1e-5)):
         return None
     count = len(arguments[0]) if np.ndim(arguments[0]) else 0
-    known: dict[str, float] = {
-        "missing 1/N: a sum where a mean is meant": count,
-        "missing 1/(N - 1)": count - 1,
-        "a factor 2": 2,
-    }
-    known |= {f"missing temperature or scale {value:g}": value for value in arguments if isinstance(value, float)}
-    for name, factor in known.items():
-        if factor and (math.isclose(ratio, factor, rel_tol=1e-5) or math.isclose(ratio, 1 / factor, rel_tol=1e-5)):
-            return name
+    known: list[tuple[float, str, str]] = [  # the factor; what it is called if there is too much of it, and too little
+        (count, "missing 1/N: a sum where a mean is meant", "divided by N once too often"),
+        (count - 1, "missing 1/(N - 1)", "divided by N - 1 once too often"),
+        (2, "twice what is right", "half of what is right"),
+    ]
+    for name, value in zip(exercise.parameters, arguments, strict=False):
+        if isinstance(value, float):
+            known.append((value, f"missing {name}: not divided by it", f"divided by {name} once too often"))
+    names = [too_large for factor, too_large, _ in known if factor and math.isclose(ratio, factor, rel_tol=1e-5)]
+    names += [too_small for factor, _, too_small in known if factor and math.isclose(ratio, 1 / factor, rel_tol=1e-5)]
+    if names:  # several where N is 2
+        return ", or ".join(names)
     return f"off by the constant factor {ratio:.4g}" if flat[0].size > 1 else None
 
 

@@ -19,6 +19,7 @@ from hypercon.coursework.checking import examined
 from hypercon.coursework.exercise import Assignment, Exercise
 from hypercon.coursework.inside.serve import set_hypothesis
 from hypercon.coursework.judge import Outcome
+from hypercon.coursework.lessons import EXERCISES as LESSONS
 from hypercon.coursework.submissions import read
 from hypercon.errors import InputError, UnfinishedError
 
@@ -46,6 +47,8 @@ def find_files(path: str | Path) -> list[Path]:
     if path.is_dir():
         found = [path / assignment.file for assignment in ASSIGNMENTS.values() if (path / assignment.file).exists()]
         if not found:
+            for notebook in sorted(path.glob("*.ipynb")):
+                _refuse_lesson(notebook)
             files = ", ".join(assignment.file for assignment in ASSIGNMENTS.values())
             raise InputError(f"{path} has no assignment in it, expected one of {files}")
         return found
@@ -76,12 +79,21 @@ def check_file(path: Path, only: Sequence[str] = (), assignment: Assignment | No
 
 def _assignment_of(path: Path) -> Assignment:
     """By the beginning of its name: a2.py, a2-final.py."""
+    _refuse_lesson(path)
     for assignment in ASSIGNMENTS.values():
         if path.suffix == ".py" and path.stem[: len(assignment.id)].lower() == assignment.id:
             return assignment
     raise InputError(
         f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}"
     )
+
+
+def _refuse_lesson(path: Path) -> None:
+    exercise = LESSONS.get(f"{path.stem.split('_')[0]}.1")
+    if exercise is not None:
+        raise InputError(
+            f'{path.name} is a lesson, which is checked in its notebook: check("{exercise.id}", {exercise.name})'
+        )
 
 
 def _run(path: Path) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class WrongError(Exception):
 
 
 Question = Callable[[], None]
+VALUES, EXTREMES = "the right values", "the right values on extreme inputs"
 
 
 def examine(exercise: Exercise, student: Student, rng: np.random.Generator) -> Outcome:
@@ -105,9 +106,9 @@ def questions(exercise: Exercise, student: Student, rng: np.random.Generator) ->
         if broken:
             raise WrongError(f"breaks a law: {broken}", arguments)
 
-    yield "the right values", values
+    yield VALUES, values
     if exercise.extremes:
-        yield "the right values on extreme inputs", extremes
+        yield EXTREMES, extremes
     if exercise.keeps_dtype:
         yield "float32 in, float32 out", single
     for law in exercise.laws:

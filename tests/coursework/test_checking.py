@@ -12,12 +12,16 @@ import pytest
 
 import hypercon as hc
 from hypercon.coursework import check
+from hypercon.coursework.lessons import EXERCISES
 from hypercon.errors import DtypeError, InputError, UnfinishedError
 
 
 def right(positive, negatives, temperature):
     mass = np.exp(negatives / temperature)
     return mass / mass.sum()
+
+
+right_gradient = EXERCISES["03.4"].expected
 
 
 def never_ends(positive, negatives, temperature):
@@ -57,11 +61,20 @@ def divides_by_zero(positive, negatives, temperature):
     return 1 / zero
 
 
+def sleeps(positive, negatives, temperature):
+    for _ in range(1000):
+        time.sleep(0.01)
+
+
+def misspells(positive, negatives, temperature):
+    return np.exp(negative / temperature)  # noqa: F821 - the slip
+
+
 def prints_the_result(positive, negatives, temperature):
     print(right(positive, negatives, temperature))
 
 
-BAD = {
+SLIPS = {  # they say nothing of the formula
     "takes one argument": (
         lambda negatives: negatives,
         r"it takes \(negatives\), expected 3 arguments \(positive, neg",
@@ -75,13 +88,17 @@ BAD = {
     "returns a Tensor": (lambda p, n, t: hc.tensor(right(p, n, t)), r"returned a Tensor.*return its \.data"),
     "returns text": (lambda p, n, t: "0.5", "returned a str, expected numbers"),
     "returns objects": (lambda p, n, t: np.array([None, 1]), "returned an array of dtype object, expected numbers"),
-    "raises": (divides_by_zero, r"raised ZeroDivisionError: division by zero \(in line 3 of divides_by_zero\)"),
+    "misspells": (misspells, "raised NameError: name 'negative' is not defined"),
+    "sleeps": (sleeps, "stopped while it waited, not computing: is there a loop that never"),
     "exits": (lambda p, n, t: sys.exit(3), "raised SystemExit: 3"),
     "never ends": (never_ends, "stopped after 0.7 s of computing: is there a loop that never ends"),
     "never ends and catches": (never_ends_and_catches, "is there a loop that never ends"),
     "never ends and catches all": (never_ends_and_catches_all, "is there a loop that never ends"),
     "never ends within a try": (never_ends_within_a_try, "is there a loop that never ends"),
     "mutates": (mutates, "its inputs are as they were: it writes into them: compute on a copy"),
+}
+WRONG = {
+    "raises": (divides_by_zero, r"raised ZeroDivisionError: division by zero \(in line 3 of divides_by_zero\)"),
     "another shape": (
         lambda p, n, t: np.append(right(p, n, t), 0),
         r"wrong shape or axis: got \(2,\), expected \(1,\)",
@@ -90,12 +107,59 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("function", "said"), BAD.values(), ids=BAD)
-def test_what_is_wrong_is_named(function, said):
+@pytest.mark.parametrize(("function", "said"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_named_with_a_hint(function, said):
     report = check("03.2", function)
     assert not report
     assert re.search(said, repr(report)), repr(report)
-    assert "hint " in repr(report)
+    assert report.hint.startswith("hint ")
+
+
+@pytest.mark.parametrize(("function", "said"), SLIPS.values(), ids=SLIPS)
+def test_a_slip_is_named_and_costs_no_hint(function, said):
+    check("03.2", right)
+    for _ in range(2):
+        report = check("03.2", function)
+        assert not report
+        assert re.search(said, repr(report)), repr(report)
+        assert not report.hint
+    assert check("03.2", lambda p, n, t: n * 0.0).hint.startswith("hint 1 of 2")
+
+
+def test_a_wrong_formula_that_slips_as_well_gets_its_hint():
+    def wrong_and_writes(positive, negatives, temperature):
+        negatives /= temperature
+        return np.exp(negatives)
+
+    report = check("03.2", wrong_and_writes)
+    assert "it is not divided by the sum" in repr(report)
+    assert "it writes into them" in repr(report)
+    assert report.hint
+
+
+@pytest.mark.parametrize("id", ["03.3", "03.4", "07.1", "07.2", "07.4"])
+def test_extreme_inputs_are_not_asked_before_ordinary_ones_are_right(id):
+    report = check(id, next(iter(EXERCISES[id].mistakes.values())))
+    assert [(p.name, p.holds) for p in report.properties[:2]] == [
+        ("the right values", False),
+        ("the right values on extreme inputs", None),
+    ]
+    assert "not reached the right values on extreme inputs: first the right values, above" in repr(report)
+    assert "not stable" not in repr(report)
+
+
+@pytest.mark.parametrize(
+    ("id", "wrong", "said"),
+    [
+        ("03.4", lambda s, t: right_gradient(s, t) / len(s), "divided by N once too often, or half of what is right"),
+        ("03.4", lambda s, tau: right_gradient(s, tau) / tau, "divided by temperature once too often"),
+        ("03.2", lambda p, n, t: right(p, n, t) / t, "divided by temperature once too often"),
+        ("03.2", lambda p, n, t: right(p, n, t) * t, "missing temperature: not divided by it"),
+    ],
+)
+def test_a_factor_too_many_is_no_factor_too_few(id, wrong, said):
+    first = repr(check(id, wrong)).splitlines()[1]
+    assert first == f"  fails       the right values: {said}"
 
 
 def test_a_right_answer_passes_with_every_property_named():
@@ -144,7 +208,7 @@ def test_a_print_is_a_note_and_no_fault(capsys):
 
     report = check("03.2", talks)
     assert report
-    assert report.notes == ("it prints 'here I am'; nobody reads that but you",)
+    assert report.notes == ("printed: 'here I am' (not part of the answer)",)
     assert capsys.readouterr().out.count("here I am") == 1
 
 
@@ -160,6 +224,15 @@ def test_what_is_not_done_stops_with_what_to_do():
 def test_an_unknown_id_is_told_with_those_there_are(id):
     with pytest.raises(InputError, match=r"there is no exercise .*03\.2"):
         check(id, right)
+
+
+def test_the_id_of_an_assignment_for_a_function_of_a_lesson_asks_which_was_meant():
+    def hardness(positive, negatives, temperature):
+        return right(positive, negatives, temperature)
+
+    with pytest.raises(InputError, match=r'got "3\.2", .* for hardness: did you mean "03\.2"\?'):
+        check("3.2", hardness)
+    assert check("03.2", hardness)
 
 
 def test_what_is_no_function_is_refused():

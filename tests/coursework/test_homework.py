@@ -73,6 +73,7 @@ def test_a_function_that_is_not_there_is_missed_alone(solved, capsys):
 BAD = {
     "no such file": ("a1.py", None, "no such file or folder"),
     "another name": ("homework.py", b"x = 1", "belongs to no assignment: expected a1.py, a2.py"),
+    "a lesson": ("03_infonce.ipynb", b"{}", 'is checked in its notebook: check("03.1", loss_of_anchor)'),
     "empty": ("a1.py", b"", "empty"),
     "not UTF-8": ("a1.py", b"# \xff\n", "not UTF-8"),
     "binary": ("a1.py", b"x\0y", "zero bytes"),
@@ -96,6 +97,12 @@ def test_a_file_that_cannot_be_checked_says_why_in_one_line(name, content, expec
 def test_a_folder_without_an_assignment_says_what_was_expected(tmp_path, capsys):
     assert main(["check", str(tmp_path)]) == 2
     assert "has no assignment in it, expected one of a1.py" in capsys.readouterr().err
+
+
+def test_a_folder_of_lessons_says_where_they_are_checked(tmp_path, capsys):
+    (tmp_path / "07_dilemma.ipynb").write_text("{}")
+    assert main(["check", str(tmp_path)]) == 2
+    assert 'checked in its notebook: check("07.1", own_class_share)' in capsys.readouterr().err
 
 
 def test_a_loop_that_never_ends_is_stopped(solved, capsys):

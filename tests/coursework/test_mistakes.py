@@ -253,6 +253,12 @@ def info_nce_naive(z1, z2, temperature):
     # --- 2.2 the loss without loops
     ("2.2", "not stable", """
 def info_nce(z1, z2, temperature):
+    logits = unit(z1) @ unit(z2).T / temperature
+    mass = np.exp(logits - logits.max()).sum(axis=1)
+    return (np.log(mass) + logits.max() - np.diag(logits)).mean()
+"""),
+    ("2.2", "not stable", """
+def info_nce(z1, z2, temperature):
     e = np.exp(unit(z1) @ unit(z2).T / temperature)
     return -np.log(np.diag(e) / e.sum(axis=1)).mean()
 """),
@@ -389,6 +395,20 @@ def info_nce_weighted(z1, z2, temperature, weights):
     counts = np.where(np.eye(len(e)) == 1, 1, weights)
     return -np.log(np.diag(e) / (counts * e).sum(axis=1)).mean()
 """),
+    ("2.6", "not stable", """
+def info_nce_weighted(z1, z2, temperature, weights):
+    logits = unit(z1) @ unit(z2).T / temperature
+    counts = np.where(np.eye(len(logits)) == 1, 1, weights)
+    mass = (counts * np.exp(logits - logits.max())).sum(axis=1)
+    return (np.log(mass) + logits.max() - np.diag(logits)).mean()
+"""),
+    ("2.7", "not stable", """
+def weighted_gradient(similarities, temperature, weights):
+    counts = np.where(np.eye(len(weights)) == 1, 1, weights)
+    mass = counts * np.exp((similarities - similarities.max()) / temperature)
+    p = mass / mass.sum(axis=1, keepdims=True)
+    return (p - np.eye(len(p))) / len(p) / temperature
+"""),
     ("2.7", "positive's 1 is missing", """
 def weighted_gradient(similarities, temperature, weights):
     counts = np.where(np.eye(len(weights)) == 1, 1, weights)
@@ -505,6 +525,20 @@ def weights_entropy(similarities, temperature):
     p = softmax(s / temperature, axis=0)
     return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=0)
 """),
+    ("3.6", "not stable", """
+def weights_entropy(similarities, temperature):
+    logits = off(similarities) / temperature
+    mass = np.exp(logits - logits.max())
+    p = mass / mass.sum(axis=1, keepdims=True)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+"""),
+    ("3.6", "not stable", """
+def weights_entropy(similarities, temperature):
+    logits = off(similarities) / temperature
+    mass = np.exp(logits - similarities.max(axis=1, keepdims=True) / temperature)
+    p = mass / mass.sum(axis=1, keepdims=True)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+"""),
     ("3.7", "hinge at 0 is missing", """
 def temperature_limits(similarities):
     own, others = np.diag(similarities), off(similarities)
@@ -551,7 +585,7 @@ def test_a_student_hears_of_it_before_it_is_handed_in(identity, nature, source):
     assert not report
     assert (nature if "mutates" not in nature else "it writes into them") in repr(report)
     assert report.case
-    assert report.hint.count("hint") == 1
+    assert report.hint.count("hint") == ("mutates" not in nature)  # which is no matter of the formula
 
 
 def test_there_are_sixty_and_every_exercise_has_some():

@@ -194,6 +194,53 @@ def test_planted_mistakes_fail_and_are_named(id):
         assert report.hint
 
 
+ONE_MAXIMUM = "one maximum for the whole matrix"
+POSITIVES_MAXIMUM = "the row's maximum is its positive"
+CARELESS = {  # as a learner writes them: each holds at ordinary temperatures, and at 0.001 while the rows are alike
+    "03.3": ("def info_nce(s, tau):\n logits = s / tau\n peak = logits.max()\n"
+             " return (np.log(np.exp(logits - peak).sum(1)) + peak - np.diag(logits)).mean()", ONE_MAXIMUM),
+    "03.4": ("def gradient(s, tau):\n mass = np.exp((s - s.max()) / tau)\n"
+             " return (mass / mass.sum(1, keepdims=True) - np.eye(len(s))) / len(s) / tau", ONE_MAXIMUM),
+    "07.1": ("def own_class_share(s, labels, tau):\n mass = np.exp((s - s.max(1, keepdims=True)) / tau)\n"
+             " mass[np.eye(len(s), dtype=bool)] = 0\n"
+             " return (mass / mass.sum(1, keepdims=True) * (labels[:, None] == labels)).sum(1)", POSITIVES_MAXIMUM),
+    "08.1": ("def hard_shares(s, tau, k):\n n = np.where(np.eye(len(s), dtype=bool), -np.inf, s)\n"
+             " kept = n >= -np.sort(-n, axis=1)[:, k - 1 : k]\n"
+             " mass = np.exp((s - s.max(1, keepdims=True)) / tau) * kept\n"
+             " return mass / mass.sum(1, keepdims=True)", POSITIVES_MAXIMUM),
+    "08.4": ("def decoupled(s, tau):\n logits = s / tau\n peak = logits.max(1)\n"
+             " mass = np.exp(logits - peak[:, None])\n np.fill_diagonal(mass, 0)\n"
+             " return (np.log(mass.sum(1)) + peak - np.diag(logits)).mean()", POSITIVES_MAXIMUM),
+    "09.1": ("def log_sums(u, v, tau, tile):\n total = np.full(len(u), -np.inf)\n"
+             " for start in range(0, len(v), tile):\n  logits = u @ v[start : start + tile].T / tau\n"
+             "  peak = logits.max()\n"
+             "  total = np.logaddexp(total, np.log(np.exp(logits - peak).sum(1)) + peak)\n"
+             " return total", "one maximum for all anchors"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("id", CARELESS)
+def test_a_maximum_that_serves_only_some_rows_is_caught_and_named(id):
+    source, nature = CARELESS[id]
+    names = {"np": np}
+    exec(source, names)
+    for seed in range(5):
+        report = check(id, names[EXERCISES[id].name], seed=seed)
+        assert [p.name for p in report.properties if p.holds is False] == ["the right values on extreme inputs"]
+        assert f"not stable: {nature}" in repr(report)
+
+
+def test_edges_walked_in_their_own_order_are_no_oldest_first():
+    def sweep(count, edges, slopes):
+        cotangents = np.eye(count)[-1]
+        for (source, target), slope in zip(edges, slopes, strict=True):
+            cotangents[source] += slope * cotangents[target]
+        return cotangents
+
+    for seed in range(5):
+        assert "a node hands on before it has received everything" in repr(check("01.2", sweep, seed=seed))
+
+
 @lesson
 def test_notebooks_carry_no_outputs_and_are_the_same_each_time(lesson):
     pytest.importorskip("jupytext", reason='needs pip install "hypercon[notebooks]"')

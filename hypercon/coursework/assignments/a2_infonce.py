@@ -13,13 +13,13 @@ from hypercon.coursework.assignments.draws import lattice, unit, views
 from hypercon.coursework.exercise import Assignment, Exercise
 
 
-def _loss(z1: np.ndarray, z2: np.ndarray, tau: Any, weights: np.ndarray | None = None) -> float:
+def _loss(z1: np.ndarray, z2: np.ndarray, temperature: Any, weights: np.ndarray | None = None) -> float:
     """Row by row, as the mean of ``log(1 + sum of w exp(difference))``; temperatures may be one for each anchor."""
-    taus = np.broadcast_to(tau, len(z1))
+    temperatures = np.broadcast_to(temperature, len(z1))
     s = unit(z1) @ unit(z2).T
     each = []
     for i, row in enumerate(s):
-        logits = (row - row[i]) / taus[i]
+        logits = (row - row[i]) / temperatures[i]
         with np.errstate(divide="ignore"):
             logits = logits + (0 if weights is None else np.log(np.where(np.arange(len(row)) == i, 1.0, weights[i])))
         each.append(np.logaddexp.reduce(logits))
@@ -47,22 +47,22 @@ def _smooth(z1: np.ndarray, z2: np.ndarray, tau: Any) -> Any:
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits))
 
 
-def _temperature_slope(z1: np.ndarray, z2: np.ndarray, taus: np.ndarray) -> np.ndarray:
-    return _slopes(lambda moved: _smooth(z1, z2, moved), taus)[0]
+def _temperature_slope(z1: np.ndarray, z2: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    return _slopes(lambda moved: _smooth(z1, z2, moved), temperatures)[0]
 
 
-def _gradient(z1: np.ndarray, z2: np.ndarray, tau: float) -> list[np.ndarray]:
-    return _slopes(lambda a, b: _smooth(a, b, tau), z1, z2)
+def _gradient(z1: np.ndarray, z2: np.ndarray, temperature: float) -> list[np.ndarray]:
+    return _slopes(lambda a, b: _smooth(a, b, temperature), z1, z2)
 
 
-def _weighted_slope(s: np.ndarray, tau: float, weights: np.ndarray) -> np.ndarray:
+def _weighted_slope(similarities: np.ndarray, temperature: float, weights: np.ndarray) -> np.ndarray:
     """By entries: dL/ds_ij is the share of candidate j, less 1 for the positive."""
-    n = len(s)
+    n = len(similarities)
     gradient = np.zeros((n, n))
-    for i in range(n):
-        mass = [(1.0 if i == j else weights[i, j]) * math.exp((s[i, j] - max(s[i])) / tau) for j in range(n)]
+    for i, row in enumerate(similarities):
+        mass = [(1.0 if i == j else weights[i, j]) * math.exp((row[j] - max(row)) / temperature) for j in range(n)]
         for j in range(n):
-            gradient[i, j] = (mass[j] / math.fsum(mass) - (i == j)) / (n * tau)
+            gradient[i, j] = (mass[j] / math.fsum(mass) - (i == j)) / (n * temperature)
     return gradient
 
 
@@ -105,6 +105,16 @@ def _cold(rng: np.random.Generator) -> tuple[Any, ...]:
     return (*_close(rng), 1e-3)
 
 
+def _apart(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates are near the first anchor, and the second is opposite: one maximum cannot serve both rows."""
+    first = lattice(rng, (1, 5))
+    return np.concatenate([first, -first, lattice(rng, (2, 5))]), first + 0.02 * lattice(rng, (4, 5))
+
+
+def _apart_cold(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (*_apart(rng), 1e-3)
+
+
 def _per_sample(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     return (*views(rng, size), rng.choice([0.2, 0.3, 0.5, 0.7, 0.9, 1.3], size, replace=size > 6))
 
@@ -121,6 +131,10 @@ def _weighted_cold(rng: np.random.Generator) -> tuple[Any, ...]:
     return (*_close(rng), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
 
 
+def _weighted_apart(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (*_apart(rng), 1e-3, rng.integers(1, 9, (4, 4)) / 4)
+
+
 def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     z1, z2, tau, weights = _weighted(rng, size)
     return unit(z1) @ unit(z2).T, tau, weights
@@ -129,6 +143,10 @@ def _similarities(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
 def _similarities_cold(rng: np.random.Generator) -> tuple[Any, ...]:
     z1, z2, tau, weights = _weighted_cold(rng)
     return unit(z1) @ unit(z2).T, tau, weights
+
+
+def _similarities_apart(rng: np.random.Generator) -> tuple[Any, ...]:
+    return draws.ROWS_APART, 1e-3, rng.integers(1, 9, (4, 4)) / 4
 
 
 def _rows(z1: np.ndarray, z2: np.ndarray, tau: Any) -> np.ndarray:
@@ -205,7 +223,7 @@ A2 = Assignment(
         ),
         Exercise(
             "2.2", "info_nce", _pair, _loss, "Subtract each row's largest logit before exp, and add it back after log.",
-            extremes=(_cold,), mistakes=_LOSS_MISTAKES, laws=_LAWS,
+            extremes=(_cold, _apart_cold), mistakes=_LOSS_MISTAKES, laws=_LAWS,
         ),
         Exercise(
             "2.3", "info_nce_gradient", _pair, _gradient,
@@ -238,7 +256,7 @@ A2 = Assignment(
         Exercise(
             "2.6", "info_nce_weighted", _weighted, _loss,
             "The weight multiplies exp, so its logarithm is added to the logit; the positive's weight is 1.",
-            extremes=(_weighted_cold,), laws=(draws.rotating(0, 1),),
+            extremes=(_weighted_cold, _weighted_apart), laws=(draws.rotating(0, 1),),
             mistakes={
                 "the diagonal is not masked: the positive is weighted too": lambda a, b, tau, w: (
                     np.log((w * np.exp(_rows(a, b, tau))).sum(axis=1)) - np.diag(_rows(a, b, tau))).mean(),
@@ -252,8 +270,8 @@ A2 = Assignment(
         ),
         Exercise(
             "2.7", "weighted_gradient", _similarities, _weighted_slope,
-            "The weighted shares of a row, less 1 on the diagonal, over N tau.", extremes=(_similarities_cold,),
-            keeps_dtype=True,
+            "The weighted shares of a row, less 1 on the diagonal, over N tau.",
+            extremes=(_similarities_cold, _similarities_apart), keeps_dtype=True,
             mistakes={
                 "the weights are not used": lambda s, tau, w: _weighted_slope(s, tau, np.ones_like(w)),
                 "the positive's 1 is missing": lambda s, tau, w: (

@@ -119,6 +119,14 @@ def _cold(rng: np.random.Generator) -> tuple[Any, ...]:
     return rng.permuted(np.tile([-0.95, -0.9, 0.3, 0.9, 0.95], (5, 1)), axis=1), 1e-3
 
 
+def _rows_apart(rng: np.random.Generator) -> tuple[Any, ...]:
+    return draws.ROWS_APART, 1e-3
+
+
+def _positives_ahead(rng: np.random.Generator) -> tuple[Any, ...]:
+    return draws.POSITIVES_AHEAD, 1e-3
+
+
 def _plain(rng: np.random.Generator, size: int) -> tuple[Any, ...]:
     return (rng.integers(-99, 100, (size + 1, size + 1)) / 100,)
 
@@ -224,8 +232,10 @@ A3 = Assignment(
             },
         ),
         Exercise(
-            "3.6", "weights_entropy", _similarities, lambda s, tau: _entropy_of(_masked(s) / tau),
-            "The weights are a softmax over the negatives; 0 log 0 is 0.", extremes=(_cold,), keeps_dtype=True,
+            "3.6", "weights_entropy", _similarities,
+            lambda similarities, temperature: _entropy_of(_masked(similarities) / temperature),
+            "The weights are a softmax over the negatives; 0 log 0 is 0.",
+            extremes=(_cold, _rows_apart, _positives_ahead), keeps_dtype=True,
             mistakes={
                 "the sign is wrong": lambda s, tau: -_entropy_of(_masked(s) / tau),
                 "the diagonal is not masked": lambda s, tau: _entropy_of(s / tau),

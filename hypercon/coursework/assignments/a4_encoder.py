@@ -79,14 +79,14 @@ def _loss(u: np.ndarray, v: np.ndarray, tau: float) -> Any:
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits))
 
 
-def _slope(theta: np.ndarray, first: np.ndarray, second: np.ndarray, sizes: Sequence[int], tau: float) -> Any:
+def _slope(theta: np.ndarray, first: np.ndarray, second: np.ndarray, sizes: Sequence[int], temperature: float) -> Any:
     """The loss, and its gradient parameter by parameter with complex steps."""
-    value = _loss(_embed(theta, first, sizes), _embed(theta, second, sizes), tau)
+    value = _loss(_embed(theta, first, sizes), _embed(theta, second, sizes), temperature)
     gradient = np.zeros_like(theta)
     for place in range(len(theta)):
         moved = theta.astype(complex)
         moved[place] += 1e-30j
-        gradient[place] = _loss(_embed(moved, first, sizes), _embed(moved, second, sizes), tau).imag / 1e-30
+        gradient[place] = _loss(_embed(moved, first, sizes), _embed(moved, second, sizes), temperature).imag / 1e-30
     return value, gradient
 
 
@@ -210,8 +210,8 @@ def _levels(batch: int, tau: float) -> tuple[float, float]:
     return math.log(batch), math.log1p((batch - 1) * math.exp(-batch / (batch - 1) / tau))
 
 
-def _landmarks(losses: np.ndarray, batch: int, tau: float) -> tuple[float, float, float, int]:
-    chance, floor = _levels(batch, tau)
+def _landmarks(losses: np.ndarray, batch: int, temperature: float) -> tuple[float, float, float, int]:
+    chance, floor = _levels(batch, temperature)
     tenth = losses[len(losses) - len(losses) // 10 :]
     way = [(chance - loss) / (chance - floor) for loss in losses]
     half = next((step for step, share in enumerate(way) if share > 0.5), len(losses))

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+# Similarities that a temperature of 0.001 drives apart: exp(-0.75 / 0.001) is 0. The maximum of one row cannot serve
+# another, and a positive that is far ahead, as all are after training, cannot serve where it is left out.
+ROWS_APART = np.array([[-0.5, 0.9, 0.3, 0.2], [0.0, -0.5, -0.1, -0.2], [0.8, 0.1, -0.5, 0.4], [-0.3, -0.1, 0.0, -0.5]])
+POSITIVES_AHEAD = np.array([[0.9, 0.1, 0.0, -0.1], [0.1, 0.9, -0.1, 0.0], [0.1, -0.2, 1.0, 0.0], [-0.1, 0.1, 0.0, 0.9]])
+
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Rows on the sphere."""

@@ -20,9 +20,10 @@ def _factors(rng: np.random.Generator, size: int) -> Arguments:
 
 
 def _graph(rng: np.random.Generator, size: int) -> Arguments:
-    """Every node has an output, some have several; the edges come in no order. The smallest has a node used twice."""
+    """Every node has an output, some have several. The smallest has a node used twice, and its edges as they were made,
+    in which order nobody can walk along them; those of the others come in no order."""
     pairs = [(i, j) for j in range(1, size + 1) for i in range(j) if j == i + 1 or rng.random() < 0.5 or size == 2]
-    edges = np.array(pairs)[rng.permutation(len(pairs))]
+    edges = np.array(pairs)[rng.permutation(len(pairs)) if size > 2 else slice(None)]
     return size + 1, edges, lattice(rng, (len(edges),))
 
 
@@ -107,7 +108,9 @@ EXERCISES = (
             "cotangents[source] += slope * cotangents[node]",
         ),
         mistakes={
-            "the oldest comes first": lambda n, e, s: _walked(n, e, s, range(n)),
+            "a node hands on before it has received everything: the last node comes first": lambda n, e, s: _walked(
+                n, e, s, range(n)
+            ),
             "a later use wipes out the others: add them": lambda n, e, s: _walked(
                 n, e, s, reversed(range(n)), adds=False
             ),

@@ -23,7 +23,11 @@ def _batch(rng: np.random.Generator, size: int) -> Arguments:
 
 
 def _cold(rng: np.random.Generator) -> Arguments:
-    return _batch(rng, 3)[0], 1e-3
+    return np.array([[0.1, 0.9, 0.3], [-0.7, 0.2, 0.6], [0.8, -0.3, 0.4]]), 1e-3
+
+
+def _rows_apart(rng: np.random.Generator) -> Arguments:
+    return np.array([[0.9, 0.1], [0.0, -0.1]]), 1e-3
 
 
 # --- the right answers, by another route: differences to the positive, and sums entry by entry
@@ -102,6 +106,11 @@ def _softmax(s: np.ndarray, tau: float, axis: int = 1) -> np.ndarray:
     return np.exp(s / tau - np.logaddexp.reduce(s / tau, axis=axis, keepdims=True))
 
 
+def _below_one_maximum(s: np.ndarray, tau: float) -> np.ndarray:
+    """Each entry's exp, relative to the largest of all rows."""
+    return np.exp((s - s.max()) / tau)
+
+
 def _among_negatives(s: np.ndarray, tau: float) -> np.ndarray:
     return _softmax(np.where(np.eye(len(s), dtype=bool), -np.inf, s), tau)
 
@@ -156,7 +165,7 @@ EXERCISES = (
             "exp overflows at 710. A number subtracted from a whole row changes nothing in the end: which one is good?",
             "Subtract each row's maximum before exp, and add it again after log.",
         ),
-        extremes=(_cold,),
+        extremes=(_cold, _rows_apart),
         laws=(_of_the_shift,),
         mistakes={
             "the temperature is missing": lambda s, tau: _info_nce(s, 1.0),
@@ -167,6 +176,9 @@ EXERCISES = (
             ),
             "the positive is not subtracted": lambda s, tau: np.logaddexp.reduce(s / tau, axis=1).mean(),
             "the maximum is not added back": lambda s, tau: _info_nce(s, tau) - (s.max(axis=1) / tau).mean(),
+            "not stable: one maximum for the whole matrix, where each row needs its own": lambda s, tau: np.mean(
+                np.log(_below_one_maximum(s, tau).sum(axis=1)) + (s.max() - np.diag(s)) / tau
+            ),
             "not stable: exp overflows": lambda s, tau: (
                 -np.log(np.exp(np.diag(s) / tau) / np.exp(s / tau).sum(axis=1)).mean()
             ),
@@ -182,7 +194,7 @@ EXERCISES = (
             "One factor is the inner derivative of s / tau, the other that of the mean over N anchors.",
             "(P - np.eye(N)) / (N * temperature), with P computed as stably as in 03.3",
         ),
-        extremes=(_cold,),
+        extremes=(_cold, _rows_apart),
         laws=(_balanced, _of_the_shift),
         mistakes={
             "the sign is wrong": lambda s, tau: -_gradient(s, tau),
@@ -191,6 +203,10 @@ EXERCISES = (
             "the temperature is missing in the softmax": lambda s, tau: _gradient(s, 1.0) / tau,
             "the positive's 1 is missing": lambda s, tau: _softmax(s, tau) / (len(s) * tau),
             "the softmax runs down the columns": lambda s, tau: (_softmax(s, tau, 0) - np.eye(len(s))) / (len(s) * tau),
+            "not stable: one maximum for the whole matrix, where each row needs its own": lambda s, tau: (
+                (_below_one_maximum(s, tau) / _below_one_maximum(s, tau).sum(axis=1, keepdims=True) - np.eye(len(s)))
+                / (len(s) * tau)
+            ),
             "r where P is meant: the coupling is missing": lambda s, tau: (
                 (_among_negatives(s, tau) - np.eye(len(s))) / (len(s) * tau)
             ),

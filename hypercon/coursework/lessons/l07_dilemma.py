@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hypercon.autograd import Tensor, tensor
-from hypercon.coursework.assignments.draws import lattice, unit
+from hypercon.coursework.assignments.draws import POSITIVES_AHEAD, ROWS_APART, lattice, unit
 from hypercon.coursework.assignments.draws import temperature as a_temperature
 from hypercon.coursework.exercise import Arguments, Exercise
 
@@ -25,12 +25,20 @@ def _cold(rng: np.random.Generator) -> Arguments:
     return rng.permutation(np.arange(16)).reshape(4, 4) / 16, np.array([0, 1, 0, 1]), 1e-3
 
 
+def _rows_apart(rng: np.random.Generator) -> Arguments:
+    return ROWS_APART, np.array([0, 1, 0, 1]), 1e-3
+
+
+def _positives_ahead(rng: np.random.Generator) -> Arguments:
+    return POSITIVES_AHEAD, np.array([0, 1, 0, 1]), 1e-3
+
+
 def _rows(rng: np.random.Generator, size: int) -> Arguments:
     return lattice(rng, (size, size + 1)), rng.choice([0.5, 1.0, 2.0, 4.0, 7.0], 3, replace=False)
 
 
 def _sharp(rng: np.random.Generator) -> Arguments:
-    return lattice(rng, (4, 3)), np.array([2000.0])
+    return lattice(rng, (4, 3)), np.array([1.0, 2000.0])
 
 
 def _labelled(rng: np.random.Generator, size: int) -> Arguments:
@@ -171,6 +179,16 @@ def _weights(similarities: np.ndarray, tau: float, axis: int = 1) -> np.ndarray:
     return np.asarray(np.exp(masked - np.logaddexp.reduce(masked, axis=axis, keepdims=True)))
 
 
+def _weights_below(similarities: np.ndarray, tau: float, maximum: Any) -> np.ndarray:
+    mass = np.where(np.eye(len(similarities), dtype=bool), 0.0, np.exp((similarities - maximum) / tau))
+    return mass / mass.sum(axis=1, keepdims=True)
+
+
+def _spectrum_below_one_maximum(z: np.ndarray, ts: np.ndarray) -> np.ndarray:
+    exponents = -np.outer(ts, _off_diagonal(_distances(unit(z))) ** 2)
+    return -(np.log(np.exp(exponents - exponents.max()).mean(axis=1)) + exponents.max())
+
+
 def _same(labels: np.ndarray) -> np.ndarray:
     return labels[:, None] == labels[None]
 
@@ -224,9 +242,9 @@ EXERCISES = (
         more_hints=(
             "np.where(np.eye(N, dtype=bool), -np.inf, similarities / temperature) leaves the positives out.",
             "labels[:, None] == labels is True where two images share a class.",
-            "Subtract each row's maximum before exp: at 0.001 it overflows.",
+            "At 0.001 exp overflows: subtract each row's maximum first, taken after the positives are left out.",
         ),
-        extremes=(_cold,),
+        extremes=(_cold, _rows_apart, _positives_ahead),
         laws=(_without_the_positive, _of_the_shift, _of_names),
         mistakes={
             "the positive is counted among its own class": lambda s, y, tau: (_with_positive(s, tau) * _same(y)).sum(1),
@@ -240,6 +258,12 @@ EXERCISES = (
             ),
             "the weights run down the columns": lambda s, y, tau: _own_share(s.T, y, tau),
             "a mean where the sum over the class is meant": lambda s, y, tau: (_weights(s, tau) * _same(y)).mean(1),
+            "not stable: the row's maximum is its positive: leave that out before you take it": lambda s, y, tau: (
+                _weights_below(s, tau, s.max(axis=1, keepdims=True)) * _same(y)
+            ).sum(1),
+            "not stable: one maximum for the whole matrix, where each row needs its own": lambda s, y, tau: (
+                _weights_below(s, tau, _off_diagonal(s).max()) * _same(y)
+            ).sum(1),
         },
     ),
     Exercise(
@@ -266,6 +290,7 @@ EXERCISES = (
             ),
             "the sign is that of the loss": lambda z, ts: -_spectrum(z, ts),
             "a sum over pairs where a mean is meant": lambda z, ts: _spectrum(z, ts) - math.log(len(z) * (len(z) - 1)),
+            "not stable: one maximum for all t, where each needs its own": _spectrum_below_one_maximum,
             "the log stands inside the mean": lambda z, ts: np.array(
                 [t * (_off_diagonal(_distances(unit(z))) ** 2).mean() for t in ts]
             ),

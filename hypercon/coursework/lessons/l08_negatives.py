@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hypercon.coursework.assignments.draws import POSITIVES_AHEAD, ROWS_APART
 from hypercon.coursework.assignments.draws import temperature as a_temperature
 from hypercon.coursework.exercise import Arguments, Exercise
 
@@ -22,6 +23,14 @@ def _ranked(rng: np.random.Generator, size: int) -> Arguments:
 
 def _ranked_cold(rng: np.random.Generator) -> Arguments:
     return _ranked(rng, 3)[0], 1e-3, 2
+
+
+def _ranked_apart(rng: np.random.Generator) -> Arguments:
+    return ROWS_APART, 1e-3, 2
+
+
+def _ranked_ahead(rng: np.random.Generator) -> Arguments:
+    return POSITIVES_AHEAD, 1e-3, 2
 
 
 def _anchor(rng: np.random.Generator, size: int) -> Arguments:
@@ -48,6 +57,14 @@ def _batch(rng: np.random.Generator, size: int) -> Arguments:
 
 def _cold(rng: np.random.Generator) -> Arguments:
     return np.array([[0.1, 0.9, 0.3], [-0.7, 0.2, 0.6], [0.8, -0.3, 0.4]]), 1e-3
+
+
+def _rows_apart(rng: np.random.Generator) -> Arguments:
+    return ROWS_APART, 1e-3
+
+
+def _positives_ahead(rng: np.random.Generator) -> Arguments:
+    return POSITIVES_AHEAD, 1e-3
 
 
 # --- the right answers, by another route: entry by entry
@@ -168,6 +185,26 @@ def _with_positive(similarities: np.ndarray, tau: float, k: int) -> np.ndarray:
     return _softmax(np.where(similarities >= cut, similarities, -np.inf) / tau)
 
 
+def _below(similarities: np.ndarray, tau: float, maximum: Any, kept: np.ndarray) -> np.ndarray:
+    """Each kept entry's exp, relative to a maximum."""
+    return np.where(kept, np.exp((similarities - maximum) / tau), 0.0)
+
+
+def _hard_shares_below(similarities: np.ndarray, tau: float, k: int, maximum: Any) -> np.ndarray:
+    mass = _below(similarities, tau, maximum, _hard_shares(similarities, 1.0, k) > 0)
+    return mass / mass.sum(axis=1, keepdims=True)
+
+
+def _decoupled_below(similarities: np.ndarray, tau: float, maximum: np.ndarray) -> Any:
+    mass = _below(similarities, tau, maximum[:, None], ~_own(similarities))
+    return (np.log(mass.sum(axis=1)) + (maximum - np.diag(similarities)) / tau).mean()
+
+
+def _largest_negative(similarities: np.ndarray) -> np.ndarray:
+    """Of the whole matrix, for every row."""
+    return np.full(len(similarities), similarities[~_own(similarities)].max())
+
+
 def _with_mass(positive: float, negatives: np.ndarray, tau: float, mass: float) -> float:
     least = len(negatives) * math.exp(-1 / tau)
     return math.log(math.exp(positive / tau) + max(mass, least)) - positive / tau
@@ -197,9 +234,9 @@ EXERCISES = (
         more_hints=(
             "-np.sort(-negatives, axis=1)[:, k - 1] is the k-th largest of each row.",
             "Take the diagonal out before you look for the k-th largest, or the positive takes a place.",
-            "Subtract each row's maximum before exp: at 0.001 it overflows.",
+            "At 0.001 exp overflows: subtract each row's maximum first, taken after the positives are left out.",
         ),
-        extremes=(_ranked_cold,),
+        extremes=(_ranked_cold, _ranked_apart, _ranked_ahead),
         laws=(_cuts, _all_is_plain),
         mistakes={
             "the softmax is taken before the cut: the shares no longer sum to 1": _cut_after_softmax,
@@ -212,6 +249,12 @@ EXERCISES = (
             ),
             "the temperature is missing": lambda s, tau, k: _hard_shares(s, 1.0, k),
             "columns are ranked, not rows": lambda s, tau, k: _hard_shares(s.T, tau, k).T,
+            "not stable: the row's maximum is its positive: leave that out before you take it": lambda s, tau, k: (
+                _hard_shares_below(s, tau, k, s.max(axis=1, keepdims=True))
+            ),
+            "not stable: one maximum for the whole matrix, where each row needs its own": lambda s, tau, k: (
+                _hard_shares_below(s, tau, k, _largest_negative(s)[:, None])
+            ),
         },
     ),
     Exercise(
@@ -271,7 +314,7 @@ EXERCISES = (
             "np.where(np.eye(N, dtype=bool), -np.inf, logits) leaves the positives out of the sum.",
             "Subtract each row's largest negative before exp, and add it again after log.",
         ),
-        extremes=(_cold,),
+        extremes=(_cold, _rows_apart, _positives_ahead),
         laws=(_of_the_positive, _of_the_shift),
         mistakes={
             "the positive is in the denominator: that is InfoNCE": lambda s, tau: np.mean(
@@ -285,6 +328,12 @@ EXERCISES = (
             ).mean(),
             "the sign is wrong": lambda s, tau: -_decoupled(s, tau),
             "negatives are averaged, not summed": lambda s, tau: _decoupled(s, tau) - math.log(len(s) - 1),
+            "not stable: the row's maximum is its positive: leave that out before you take it": lambda s, tau: (
+                _decoupled_below(s, tau, s.max(axis=1))
+            ),
+            "not stable: one maximum for the whole matrix, where each row needs its own": lambda s, tau: (
+                _decoupled_below(s, tau, _largest_negative(s))
+            ),
         },
     ),
 )

@@ -26,6 +26,12 @@ def _tiles_cold(rng: np.random.Generator) -> Arguments:
     return u, v, 1e-3, tile
 
 
+def _anchors_apart(rng: np.random.Generator) -> Arguments:
+    """The keys are near the first anchor, and the last one is opposite."""
+    u = np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    return u, np.array([[1.0, 0.0], [0.8, 0.6], [0.96, 0.28], [0.8, -0.6], [0.6, -0.8]]), 1e-3, 2
+
+
 def _slopes(rng: np.random.Generator, size: int) -> Arguments:
     u, v, tau, tile = _tiles(rng, size)
     return u, v, tau, _log_sums(u, v, tau, tile), tile
@@ -130,6 +136,14 @@ def _merged_by_max(u: np.ndarray, v: np.ndarray, tau: float, tile: int) -> np.nd
     return np.asarray(np.max(parts, axis=0))
 
 
+def _below_one_maximum(u: np.ndarray, v: np.ndarray, tau: float, tile: int) -> np.ndarray:
+    total = np.full(len(u), -np.inf)
+    for start in range(0, len(v), tile):
+        logits = u @ v[start : start + tile].T / tau
+        total = np.logaddexp(total, np.log(np.exp(logits - logits.max()).sum(axis=1)) + logits.max())
+    return total
+
+
 def _full_tiles(v: np.ndarray, tile: int) -> np.ndarray:
     return v[: len(v) // tile * tile]
 
@@ -171,7 +185,7 @@ EXERCISES = (
             "for start in range(0, len(v), tile): v[start : start + tile] is a tile, and the last may be smaller.",
             "Within a tile: subtract the row's maximum before exp, and add it again after log.",
         ),
-        extremes=(_tiles_cold,),
+        extremes=(_tiles_cold, _anchors_apart),
         laws=(_of_the_tile(3), _of_the_order),
         mistakes={
             "log-sums are added, as if they were sums": _merged_by_sum,
@@ -181,6 +195,7 @@ EXERCISES = (
             ),
             "the temperature is missing": lambda u, v, tau, tile: _log_sums(u, v, 1.0, tile),
             "the logarithm is missing": lambda u, v, tau, tile: np.exp(_log_sums(u, v, tau, tile)),
+            "not stable: one maximum for all anchors, where each needs its own": _below_one_maximum,
             "only the last tile counts": lambda u, v, tau, tile: _log_sums(u, v[_last_tile(v, tile)], tau, tile),
         },
     ),
