@@ -146,7 +146,7 @@ Grade submissions to an assignment. What students wrote runs in a process of its
 draws fresh inputs and compares answers, never runs any of it. Marks are written once, when nothing of it runs any more.
 
 A submission is a .py file, a .zip or a folder with the assignment's file in it; a folder of these is a class. One that
-cannot be read or run is a row with its reason, and the others are graded.
+cannot be read or run is a row with its reason, and the others are graded. A path that is not there ends the command.
 """
 
 _GRADE_EXAMPLES = """\
@@ -181,7 +181,10 @@ def add_grade(commands: Any) -> None:
         help="of what is printed, or of --out FILE (default: table)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR|FILE", help="a new folder for everything, or a file (.json, .csv) for --format"
+        "--out",
+        type=Path,
+        metavar="DIR|FILE",
+        help="a new folder for everything, or a file for --format: .json, for otter and nbgrader .csv",
     )
     parser.add_argument(
         "--require-sandbox", action="store_true", help="grade nothing unless every layer of the sandbox stands"
@@ -191,8 +194,9 @@ def add_grade(commands: Any) -> None:
 def _grade(arguments: argparse.Namespace) -> int:
     from hypercon.coursework import classroom, reports
     from hypercon.coursework.assignments import find
+    from hypercon.coursework.submissions import left_out
 
-    find(arguments.assignment)
+    file = find(arguments.assignment).file
     if arguments.out:
         classroom.check_out(arguments.out, arguments.format)
     report = classroom.grade(
@@ -202,11 +206,14 @@ def _grade(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         require_sandbox=arguments.require_sandbox,
         progress=True,
+        form=arguments.format,
     )
+    for line in left_out(arguments.submissions, file):
+        say(line)
     printed = reports.FORMATS[arguments.format](report)
     if arguments.out:
         classroom.write(report, arguments.out, arguments.format)
-    if not (arguments.out and arguments.out.suffix in classroom.SUFFIXES):
+    if not (arguments.out and arguments.out.suffix):
         print(printed, end="" if printed.endswith("\n") else "\n")
     if arguments.out:
         say(f"written to {arguments.out}")

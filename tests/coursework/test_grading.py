@@ -424,6 +424,14 @@ def test_a_class_is_graded_in_one_call(class_folder, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_is_not_graded_beside_a_submission_is_told(class_folder, capsys):
+    (class_folder / "a2.py").write_bytes(b"")
+    assert grade(class_folder) == 0
+    said = capsys.readouterr()
+    assert "is one submission, as it has a2.py; not graded beside it: ada.py, ben.py, cyd.py" in said.err
+    assert "1 graded" in said.out
+
+
 def test_results_for_gradescope_are_one_file(class_folder, tmp_path):
     out = tmp_path / "results.json"
     out.write_text("forged")
@@ -446,7 +454,12 @@ def test_a_row_that_the_judge_could_not_grade_is_told_by_the_status(class_folder
         (["--out", "{there}"], "is there already"),
         (["--out", "{none}/out"], "no folder"),
         (["--out", "{tmp}/grades.csv"], "expected a folder for a table"),
-        (["--format", "json", "--out", "{dotted}"], "is a folder"),
+        (["--format", "otter", "--out", "{dotted}"], "is a folder"),
+        (["--format", "json", "--out", "{tmp}/grades.csv"], "expected a file that ends in .json"),
+        (["--format", "nbgrader", "--out", "{tmp}/grades.txt"], "expected a file that ends in .csv"),
+        (["--format", "gradescope"], "for one submission, got 4"),
+        (["{none}"], "there is no such file or folder"),
+        (["{empty}", "--format", "gradescope"], "an empty folder"),
         (["--jobs", "0"], "--jobs got 0"),
         (["--seed", "-1"], "--seed got -1"),
     ],
@@ -456,7 +469,13 @@ def test_what_cannot_be_done_is_told_before_anything_is_graded(
 ):
     monkeypatch.setattr(classroom, "grade_all", lambda *a, **k: pytest.fail("it graded"))
     (tmp_path / "folder.csv").mkdir()
-    names = {"there": class_folder, "none": tmp_path / "none", "tmp": tmp_path, "dotted": tmp_path / "folder.csv"}
+    (tmp_path / "empty").mkdir()
+    names = {"empty": tmp_path / "empty"} | {
+        "there": class_folder,
+        "none": tmp_path / "none",
+        "tmp": tmp_path,
+        "dotted": tmp_path / "folder.csv",
+    }
     assert grade(class_folder, *(a.format(**names) for a in arguments)) == 2
     said = capsys.readouterr().err
     assert why in said
