@@ -70,7 +70,7 @@ examples:
   hypercon check a2.py 2.3 2.4                      two of them
   hypercon check .                                  every assignment in this folder
 
-Status 0 says that everything holds, 1 that something does not.
+Status 0 says that everything holds, 1 that something does not, or imports what is not there when it is graded.
 """
 
 _COURSE = """\
@@ -100,17 +100,21 @@ def add_check(commands: Any) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from hypercon.coursework.assignments import find
-    from hypercon.coursework.homework import check_file, find_files
+    from hypercon.coursework.homework import absent_when_graded, check_file, find_files
 
     own = find(arguments.tasks) if arguments.tasks else None
     checked = []
+    warnings = []
     for path in find_files(arguments.path):
         for result in check_file(path, arguments.exercise, own):
             print(result.text, flush=True)
             checked.append(result)
+        absent = absent_when_graded(path, own)
+        if absent:
+            warnings.append(f"but {path.name} imports {', '.join(absent)}, which is not there when you are graded")
     held = sum(result.holds for result in checked)
-    print(f"\n{held} of {len(checked)} exercises hold")
-    return int(held < len(checked))
+    print("\n".join(["", f"{held} of {len(checked)} exercises hold", *warnings]))
+    return int(held < len(checked) or bool(warnings))
 
 
 def add_course(commands: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from hypercon.coursework.assignments.a5_properties import LocalTests, judged
 from hypercon.coursework.check_report import Report
 from hypercon.coursework.checking import examined
 from hypercon.coursework.exercise import Assignment, Exercise
-from hypercon.coursework.inside.serve import set_hypothesis
+from hypercon.coursework.inside.serve import set_hypothesis, uses
 from hypercon.coursework.judge import Outcome
 from hypercon.coursework.submissions import read
 from hypercon.errors import InputError, UnfinishedError
@@ -74,24 +76,53 @@ def check_file(path: Path, only: Sequence[str] = (), assignment: Assignment | No
     return [_check_one(exercise, names) for exercise in exercises]
 
 
+def absent_when_graded(path: Path, assignment: Assignment | None = None) -> list[str]:
+    """The packages and modules that a file imports and that its grader does not have. Raises as `check_file`."""
+    assignment = assignment or _assignment_of(path)
+    there = {"numpy", *assignment.allows, *sys.stdlib_module_names}
+    return [name for name in uses(_source(path)) if name not in there and not name.endswith("()")]
+
+
 def _assignment_of(path: Path) -> Assignment:
-    """By the beginning of its name: a2.py, a2-final.py."""
+    """By the beginning of its name: a2.py, a2-final.py. A notebook of that name is told how to become one."""
     for assignment in ASSIGNMENTS.values():
-        if path.suffix == ".py" and path.stem[: len(assignment.id)].lower() == assignment.id:
+        if path.suffix in (".py", ".ipynb") and path.stem[: len(assignment.id)].lower() == assignment.id:
             return assignment
+    likely = _likely(path)
+    if likely is not None:
+        raise InputError(f"{path.name} has the functions of assignment {likely.id}: call it {likely.file}")
     raise InputError(
-        f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}"
+        f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}, "
+        "or --tasks with the file that your teacher gave you"
     )
+
+
+def _likely(path: Path) -> Assignment | None:
+    """The assignment most of whose functions a file defines, whatever it is called."""
+    submission = read(path, path.name, path.stem)
+    try:
+        statements = ast.parse(submission.source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    defined = {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
+    shared = {a.id: len(defined & {exercise.name for exercise in a.exercises}) for a in ASSIGNMENTS.values()}
+    most = max(shared, key=lambda identity: shared[identity])
+    return ASSIGNMENTS[most] if shared[most] else None
+
+
+def _source(path: Path) -> bytes:
+    submission = read(path, path.with_suffix(".py").name, path.stem)
+    if submission.reason:
+        raise InputError(f"{path}: {submission.reason}")
+    return submission.source
 
 
 def _run(path: Path) -> dict[str, Any]:
     """The names that a file defines."""
-    submission = read(path, path.name, path.stem)
-    if submission.reason:
-        raise InputError(f"{path}: {submission.reason}")
+    source = _source(path)
     names: dict[str, Any] = {"__name__": path.stem}
     try:
-        exec(compile(submission.source, str(path), "exec"), names)
+        exec(compile(source, str(path), "exec"), names)
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: not Python ({error.msg})") from None
     except KeyboardInterrupt:

@@ -143,6 +143,13 @@ def test_what_cannot_be_loaded_is_told_once_and_not_started_again(monkeypatch):
     assert len(started) == 1
 
 
+@pytest.mark.parametrize("name", ["hypercon", "hypercon.losses", "torch"])
+def test_a_package_that_is_not_there_is_refused_with_a_sentence(name):
+    said = grade_one(A2, Submission("ada", f"import {name}".encode()), 1).reason
+    assert "is not part of this assignment: write it with NumPy" in said
+    assert name.partition(".")[0] in said
+
+
 def test_what_a_submission_uses_is_told_before_any_of_it_runs():
     source = b"import os.path, json as j\nfrom scipy import special\nos._exit(0)\neval('1')\n"
     assert grade_one(SMALL, Submission("ada", source), 1).uses == ("eval()", "json", "os", "scipy")

@@ -265,5 +265,4 @@ A2 = Assignment(
             },
         ),
     ),
-    allows=("normalize",),
 )  # fmt: skip
