@@ -84,7 +84,7 @@ def absent_when_graded(path: Path, assignment: Assignment | None = None) -> list
 
 
 def _assignment_of(path: Path) -> Assignment:
-    """By the beginning of its name: a2.py, a2-final.py. A notebook of that name is told how to become one."""
+    """By the beginning of its name: a2.py, a2-final.py."""
     for assignment in ASSIGNMENTS.values():
         if path.suffix in (".py", ".ipynb") and path.stem[: len(assignment.id)].lower() == assignment.id:
             return assignment
@@ -95,26 +95,6 @@ def _assignment_of(path: Path) -> Assignment:
         f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}, "
         "or --tasks with the file that your teacher gave you"
     )
-
-
-def _likely(path: Path) -> Assignment | None:
-    """The assignment most of whose functions a file defines, whatever it is called."""
-    submission = read(path, path.name, path.stem)
-    try:
-        statements = ast.parse(submission.source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    defined = {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
-    shared = {a.id: len(defined & {exercise.name for exercise in a.exercises}) for a in ASSIGNMENTS.values()}
-    most = max(shared, key=lambda identity: shared[identity])
-    return ASSIGNMENTS[most] if shared[most] else None
-
-
-def _source(path: Path) -> bytes:
-    submission = read(path, path.with_suffix(".py").name, path.stem)
-    if submission.reason:
-        raise InputError(f"{path}: {submission.reason}")
-    return submission.source
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -139,6 +119,26 @@ def _line(error: BaseException, path: Path) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f" (line {line})" if line else ""
+
+
+def _likely(path: Path) -> Assignment | None:
+    """The assignment most of whose functions a file defines, whatever it is called."""
+    submission = read(path, path.name, path.stem)
+    try:
+        statements = ast.parse(submission.source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    defined = {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
+    shared = {a.id: len(defined & {exercise.name for exercise in a.exercises}) for a in ASSIGNMENTS.values()}
+    most = max(shared, key=lambda identity: shared[identity])
+    return ASSIGNMENTS[most] if shared[most] else None
+
+
+def _source(path: Path) -> bytes:
+    submission = read(path, path.with_suffix(".py").name, path.stem)
+    if submission.reason:
+        raise InputError(f"{path}: {submission.reason}")
+    return submission.source
 
 
 def _check_one(exercise: Exercise, names: dict[str, Any]) -> Checked:

@@ -94,9 +94,6 @@ def test_a_function_that_is_not_there_is_missed_alone(solved, capsys):
 BAD = {
     "no such file": ("a1.py", None, "no such file or folder"),
     "another name": ("homework.py", b"x = 1", "belongs to no assignment: expected a1.py, a2.py"),
-    "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
-    "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
-    "a notebook": ("a2.ipynb", b"{}", "save the notebook as a2.py (jupytext --to py:percent)"),
     "empty": ("a1.py", b"", "empty"),
     "not UTF-8": ("a1.py", b"# \xff\n", "not UTF-8"),
     "binary": ("a1.py", b"x\0y", "zero bytes"),
@@ -104,6 +101,9 @@ BAD = {
     "raises": ("a1.py", b"\n1 / 0\n", "cannot be run: ZeroDivisionError: division by zero (line 2)"),
     "exits": ("a1.py", b"raise SystemExit(0)\n", "cannot be run: SystemExit"),
     "no such exercise": ("a1.py", b"x = 1\n", "exercise got 9.9, expected one of 1.1, 1.2"),
+    "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
+    "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
+    "a notebook": ("a2.ipynb", b"{}", "save the notebook as a2.py (jupytext --to py:percent)"),
 }
 
 
