@@ -36,6 +36,7 @@ class Submission:
 
 
 _LINK = "a link, and links are not followed"
+_SAVED = "(jupytext --to py:percent)"
 
 
 class _UnreadableError(Exception):
@@ -111,12 +112,12 @@ def read(path: Path, file: str, name: str) -> Submission:
 def _entries(path: Path, file: str) -> list[Path]:
     """What a path on the command line stands for: itself, or the submissions in it."""
     if not os.path.lexists(path):
-        raise InputError(f"submissions got {path}, but there is no such file or folder")
+        raise InputError(f"{path}: there is no such file or folder")
     inside = _inside(path)
     if inside is None or file in {entry.name for entry in inside}:
         return [path]
     if not inside:
-        raise InputError(f"submissions got {path}, an empty folder: expected files, archives or folders in it")
+        raise InputError(f"{path}: an empty folder, expected files, archives or folders in it")
     return inside
 
 
@@ -144,7 +145,7 @@ def _from_disk(path: Path, file: str) -> bytes:
         finally:
             os.close(folder)
     if path.suffix == ".ipynb":
-        raise _UnreadableError(f"a notebook: {_saved_as(file)}")
+        raise _UnreadableError(f"a notebook: save it as {file} {_SAVED}")
     if path.suffix != ".py":
         raise _UnreadableError(f"neither a .py file, a .zip nor a folder with {file}")
     with _ordinary(os.open(path, _SAFE)) as stream:
@@ -154,11 +155,9 @@ def _from_disk(path: Path, file: str) -> bytes:
 def _missing(file: str, present: Sequence[str]) -> str:
     """That ``file`` is not among what is there, and what to do where that is a notebook."""
     is_notebook = any(name.endswith(".ipynb") for name in present)
-    return f"no {file} in it; it has {_some(present)}" + (f"; {_saved_as(file)}" if is_notebook else "")
-
-
-def _saved_as(file: str) -> str:
-    return f"save the notebook as {file} (jupytext --to py:percent)"
+    return f"no {file} in it; it has {_some(present)}" + (
+        f"; save the notebook as {file} {_SAVED}" if is_notebook else ""
+    )
 
 
 def _ordinary(handle: int) -> IO[bytes]:

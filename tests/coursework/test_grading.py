@@ -465,7 +465,7 @@ def test_a_row_that_the_judge_could_not_grade_is_told_by_the_status(class_folder
         (["--format", "json", "--out", "{tmp}/grades.csv"], "expected a file that ends in .json"),
         (["--format", "nbgrader", "--out", "{tmp}/grades.txt"], "expected a file that ends in .csv"),
         (["--format", "gradescope"], "for one submission, got 4"),
-        (["{none}"], "there is no such file or folder"),
+        (["{none}"], "/none: there is no such file or folder"),
         (["{empty}", "--format", "gradescope"], "an empty folder"),
         (["--jobs", "0"], "--jobs got 0"),
         (["--seed", "-1"], "--seed got -1"),

@@ -103,7 +103,7 @@ BAD = {
     "no such exercise": ("a1.py", b"x = 1\n", "exercise got 9.9, expected one of 1.1, 1.2"),
     "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
     "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
-    "a notebook": ("a2.ipynb", b"{}", "save the notebook as a2.py (jupytext --to py:percent)"),
+    "a notebook": ("a2.ipynb", b"{}", "a notebook: save it as a2.py (jupytext --to py:percent)"),
 }
 
 

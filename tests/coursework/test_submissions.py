@@ -95,7 +95,7 @@ def test_a_folder_that_has_the_assignments_file_is_one_submission_and_what_is_be
 
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.py", "nosuch.zip"])
 def test_a_path_that_is_not_there_is_no_student(name, tmp_path):
-    with pytest.raises(InputError, match=rf"{name}, but there is no such file or folder"):
+    with pytest.raises(InputError, match=rf"{name}: there is no such file or folder"):
         collect([tmp_path / name], FILE)
 
 
@@ -113,9 +113,9 @@ def test_folders_that_programs_leave_are_no_students(tmp_path):
 
 
 def test_a_notebook_is_told_how_to_become_a_submission(tmp_path):
-    advice = r"save the notebook as a2.py (jupytext --to py:percent)"
+    advice = "save the notebook as a2.py (jupytext --to py:percent)"
     (tmp_path / "ada.ipynb").write_text("{}")
-    assert reason(tmp_path / "ada.ipynb") == f"a notebook: {advice}"
+    assert reason(tmp_path / "ada.ipynb") == "a notebook: save it as a2.py (jupytext --to py:percent)"
     (tmp_path / "class" / "ben").mkdir(parents=True)
     (tmp_path / "class" / "ben" / "a2.ipynb").write_text("{}")
     assert reason(tmp_path / "class") == f"no a2.py in it; it has a2.ipynb; {advice}"
