@@ -96,14 +96,14 @@ BAD = {
     "another name": ("homework.py", b"x = 1", "belongs to no assignment: expected a1.py, a2.py"),
     "empty": ("a1.py", b"", "empty"),
     "not UTF-8": ("a1.py", b"# \xff\n", "not UTF-8"),
+    "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
+    "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
+    "a notebook": ("a2.ipynb", b"{}", "a notebook: save it as a2.py (jupytext --to py:percent)"),
     "binary": ("a1.py", b"x\0y", "zero bytes"),
     "no Python": ("a1.py", b"def f(:\n", "line 1: not Python"),
     "raises": ("a1.py", b"\n1 / 0\n", "cannot be run: ZeroDivisionError: division by zero (line 2)"),
     "exits": ("a1.py", b"raise SystemExit(0)\n", "cannot be run: SystemExit"),
     "no such exercise": ("a1.py", b"x = 1\n", "exercise got 9.9, expected one of 1.1, 1.2"),
-    "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
-    "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
-    "a notebook": ("a2.ipynb", b"{}", "a notebook: save it as a2.py (jupytext --to py:percent)"),
 }
 
 
