@@ -70,7 +70,7 @@ examples:
   hypercon check a2.py 2.3 2.4                      two of them
   hypercon check .                                  every assignment in this folder
 
-Status 0 says that everything holds, 1 that something does not, or imports what is not there when it is graded.
+Status 0 says that everything holds, 1 that something does not, or that a file imports what its grader does not have.
 """
 
 _COURSE = """\

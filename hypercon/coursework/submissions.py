@@ -82,7 +82,7 @@ def left_out(paths: Sequence[str | Path], file: str) -> list[str]:
 
 
 def _may_be_one(entry: Path, file: str) -> bool:
-    return entry.suffix in (".py", ".zip") or os.path.isfile(entry / file)  # noqa: PTH113 - where it may not look, it says no
+    return entry.suffix in (".py", ".zip") or os.path.isfile(entry / file)  # noqa: PTH113 - raises nothing
 
 
 def _some(names: Sequence[str]) -> str:

@@ -460,7 +460,7 @@ def test_a_row_that_the_judge_could_not_grade_is_told_by_the_status(class_folder
     [
         (["--out", "{there}"], "is there already"),
         (["--out", "{none}/out"], "no folder"),
-        (["--out", "{tmp}/grades.csv"], "expected a folder for a table"),
+        (["--out", "{tmp}/grades.csv"], "expected a folder without a suffix"),
         (["--format", "otter", "--out", "{dotted}"], "is a folder"),
         (["--format", "json", "--out", "{tmp}/grades.csv"], "expected a file that ends in .json"),
         (["--format", "nbgrader", "--out", "{tmp}/grades.txt"], "expected a file that ends in .csv"),
