@@ -71,7 +71,7 @@ examples:
   hypercon check a2.py 2.3 2.4                      two of them
   hypercon check .                                  every assignment in this folder
 
-Status 0 says that everything holds, 1 that something does not.
+Status 0 says that everything holds, 1 that something does not, or that a file imports what its grader does not have.
 """
 
 _COURSE = """\
@@ -101,17 +101,21 @@ def add_check(commands: Any) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from hypercon.coursework.assignments import find
-    from hypercon.coursework.homework import check_file, find_files
+    from hypercon.coursework.homework import absent_when_graded, check_file, find_files
 
     own = find(arguments.tasks) if arguments.tasks else None
     checked = []
+    warnings = []
     for path in find_files(arguments.path):
         for result in check_file(path, arguments.exercise, own):
             print(result.text, flush=True)
             checked.append(result)
+        absent = absent_when_graded(path, own)
+        if absent:
+            warnings.append(f"but {path.name} imports {', '.join(absent)}, which is not there when you are graded")
     held = sum(result.holds for result in checked)
-    print(f"\n{held} of {len(checked)} exercises hold")
-    return int(held < len(checked))
+    print("\n".join(["", f"{held} of {len(checked)} exercises hold", *warnings]))
+    return int(held < len(checked) or bool(warnings))
 
 
 def add_course(commands: Any) -> None:
@@ -147,7 +151,7 @@ Grade submissions to an assignment. What students wrote runs in a process of its
 draws fresh inputs and compares answers, never runs any of it. Marks are written once, when nothing of it runs any more.
 
 A submission is a .py file, a .zip or a folder with the assignment's file in it; a folder of these is a class. One that
-cannot be read or run is a row with its reason, and the others are graded.
+cannot be read or run is a row with its reason, and the others are graded. A path that is not there ends the command.
 """
 
 _GRADE_EXAMPLES = """\
@@ -182,7 +186,10 @@ def add_grade(commands: Any) -> None:
         help="of what is printed, or of --out FILE (default: table)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR|FILE", help="a new folder for everything, or a file (.json, .csv) for --format"
+        "--out",
+        type=Path,
+        metavar="DIR|FILE",
+        help="a new folder for everything, or a file for --format: .json, for otter and nbgrader .csv",
     )
     parser.add_argument(
         "--require-sandbox", action="store_true", help="grade nothing unless every layer of the sandbox stands"
@@ -192,8 +199,9 @@ def add_grade(commands: Any) -> None:
 def _grade(arguments: argparse.Namespace) -> int:
     from hypercon.coursework import classroom, reports
     from hypercon.coursework.assignments import find
+    from hypercon.coursework.submissions import left_out
 
-    find(arguments.assignment)
+    file = find(arguments.assignment).file
     if arguments.out:
         classroom.check_out(arguments.out, arguments.format)
     report = classroom.grade(
@@ -203,11 +211,14 @@ def _grade(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         require_sandbox=arguments.require_sandbox,
         progress=True,
+        form=arguments.format,
     )
+    for line in left_out(arguments.submissions, file):
+        say(line)
     printed = reports.FORMATS[arguments.format](report)
     if arguments.out:
         classroom.write(report, arguments.out, arguments.format)
-    if not (arguments.out and arguments.out.suffix in classroom.SUFFIXES):
+    if not (arguments.out and arguments.out.suffix):
         print(printed, end="" if printed.endswith("\n") else "\n")
     if arguments.out:
         say(f"written to {arguments.out}")

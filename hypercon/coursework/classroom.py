@@ -20,8 +20,8 @@ from hypercon.coursework.submissions import collect
 from hypercon.errors import InputError
 from hypercon.files import atomic
 
-SUFFIXES = (".json", ".csv")
-"""Of a file; any other place is a folder."""
+SUFFIXES = {"json": ".json", "gradescope": ".json", "otter": ".csv", "nbgrader": ".csv"}
+"""Of a file in each format. A place without a suffix is a folder."""
 
 
 def grade(
@@ -32,6 +32,7 @@ def grade(
     jobs: int | None = None,
     require_sandbox: bool = False,
     progress: bool = False,
+    form: str = "table",
 ) -> Report:
     """Grade every submission in ``paths``.
 
@@ -49,11 +50,14 @@ def grade(
         Grade nothing unless every layer of the sandbox stands.
     progress : bool, default False
         Show a bar on standard error.
+    form : str, default "table"
+        What the report is to be written as, of `reports.FORMATS`: "gradescope" is for one submission, and more are
+        refused before any is graded.
 
     Raises
     ------
     InputError
-        There is no such assignment, or no submission.
+        There is no such assignment or path, a folder is empty, or there are more submissions than ``form`` takes.
     WorkerError
         No worker can be started, or the sandbox that is required cannot be had.
 
@@ -71,11 +75,12 @@ def grade(
         raise InputError(f"seed got {seed}, expected 0 or more")
     chosen = secrets.randbits(48) if seed is None else seed
     required = OFFERED if require_sandbox else ()
-    with Worker(Limits(), required=required) as first:  # what cannot be had is told before anything is graded
-        layers = first.layers
     submissions = collect(paths, declared.file)
     if not submissions:
-        raise InputError("submissions got an empty folder, expected files, archives or folders")
+        raise InputError("submissions got no path, expected files, archives or folders")
+    reports.check_count(form, len(submissions))
+    with Worker(Limits(), required=required) as first:  # what cannot be had is told before anything is graded
+        layers = first.layers
     begun = time.monotonic()
     with tqdm(total=len(submissions), unit="submission", disable=not progress) as bar:
         grades = grade_all(
@@ -93,9 +98,14 @@ def grade(
 
 def check_out(out: Path, form: str) -> None:
     """Refuse, before anything is graded, a place that cannot be written to or that holds something."""
-    if out.suffix in SUFFIXES:
+    if out.suffix:
         if form == "table":
-            raise InputError(f"out got the file {out.name}, expected a folder for a table, CSV and pages")
+            raise InputError(f"out got the file {out.name}, expected a folder without a suffix, for table, CSV and pages")
+        if out.suffix != SUFFIXES[form]:
+            raise InputError(
+                f"out got {out.name} for the format {form}, expected a file that ends in {SUFFIXES[form]}, "
+                "or a folder without a suffix"
+            )
         if out.is_dir():
             raise InputError(f"out got {out}, which is a folder: expected a file, or a folder without a suffix")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -110,7 +120,7 @@ def write(report: Report, out: Path, form: str) -> None:
     A folder gets grades.csv, grades.json, the form asked for under the name its readers know, index.html, and a page
     for each student. It takes its name only when it is complete.
     """
-    if out.suffix in SUFFIXES:
+    if out.suffix:
         with atomic(out) as stream:
             stream.write(reports.FORMATS[form](report).encode())
         return

@@ -111,7 +111,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Exercises that are handed in as one file, and what of hypercon they may use."""
+    """Exercises that are handed in as one file, and what it may use besides NumPy: "hypothesis", or nothing."""
 
     id: str
     title: str

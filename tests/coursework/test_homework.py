@@ -9,6 +9,7 @@ from hypercon.cli import main
 from hypercon.coursework import check
 from hypercon.coursework.assignments import ASSIGNMENTS
 from hypercon.coursework.assignments.a5_faults import FAULTS, RIGHT
+from hypercon.coursework.homework import absent_when_graded
 from hypercon.coursework.release import release, solution
 from hypercon.errors import InputError
 
@@ -38,6 +39,26 @@ def test_what_was_released_is_not_done_yet(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("not done yet") == 7
     assert "0 of 7 exercises hold" in out
+
+
+def test_what_is_not_there_when_it_is_graded_is_told(solved, capsys):
+    path = solved / "a2.py"
+    path.write_text(path.read_text() + "\nimport json\nfrom hypercon.losses import info_nce as found\n")
+    assert main(["check", str(path)]) == 1
+    assert capsys.readouterr().out.endswith(
+        "7 of 7 exercises hold\nbut a2.py imports hypercon, which is not there when you are graded\n"
+    )
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS.values(), ids=lambda assignment: assignment.id)
+def test_no_solution_imports_what_is_not_there(assignment, tmp_path):
+    (tmp_path / assignment.file).write_text(solution(assignment))
+    assert absent_when_graded(tmp_path / assignment.file) == []
+
+
+def test_a_module_of_ones_own_is_not_there_either(tmp_path):
+    (tmp_path / "a2.py").write_text("import json, mine\nfrom . import other\neval('1')\n")
+    assert absent_when_graded(tmp_path / "a2.py") == [".", "mine"]
 
 
 def test_a_mistake_shows_property_case_and_hint(solved, capsys):
@@ -76,6 +97,9 @@ BAD = {
     "a lesson": ("03_infonce.ipynb", b"{}", 'is checked in its notebook: check("03.1", loss_of_anchor)'),
     "empty": ("a1.py", b"", "empty"),
     "not UTF-8": ("a1.py", b"# \xff\n", "not UTF-8"),
+    "a task of a teacher's own": ("b1.py", b"x = 1", "a5.py, or --tasks with the file that your teacher gave you"),
+    "named after its author": ("bob.py", b"def info_nce(a, b, t):\n    pass\n", "assignment a2: call it a2.py"),
+    "a notebook": ("a2.ipynb", b"{}", "a notebook: save it as a2.py (jupytext --to py:percent)"),
     "binary": ("a1.py", b"x\0y", "zero bytes"),
     "no Python": ("a1.py", b"def f(:\n", "line 1: not Python"),
     "raises": ("a1.py", b"\n1 / 0\n", "cannot be run: ZeroDivisionError: division by zero (line 2)"),

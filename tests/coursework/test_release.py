@@ -90,6 +90,22 @@ def test_release_writes_editions_and_a_page_for_students(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"a2.py", "README.md"}
 
 
+@pytest.mark.parametrize("identity", ["a1", "a2", "a3", "a4", "a5"])
+def test_the_page_speaks_of_what_was_handed_out(identity, tmp_path):
+    release(tmp_path, [identity])
+    said = (tmp_path / "README.md").read_text()
+    assert set(re.findall(r"\ba\d\b", said)) == {identity}
+    assignment = ASSIGNMENTS[identity]
+    named = re.findall(r'check\("([^"]+)", (\w+)\)', said)
+    assert named == ([] if identity == "a5" else [(assignment.exercises[2].id, assignment.exercises[2].name)])
+    assert f"hypercon check {identity}.py {assignment.exercises[2].id} " in said
+
+
+def test_the_page_for_all_is_as_it_is_written(tmp_path):
+    release(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (folder() / "README.md").read_text()
+
+
 def test_what_a_student_wrote_is_not_overwritten_unasked(tmp_path):
     release(tmp_path)
     release(tmp_path)  # the same again

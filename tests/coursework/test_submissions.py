@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hypercon.coursework.submissions import SIZE_LIMIT, collect
+from hypercon.coursework.submissions import SIZE_LIMIT, Submission, collect, left_out
+from hypercon.errors import InputError
 
 FILE = "a2.py"
 GOOD = b"def info_nce(z1, z2, temperature):\n    return 0.0\n"
@@ -68,13 +69,57 @@ def test_the_current_folder_is_called_by_its_name(tmp_path, monkeypatch):
 def test_what_is_wrongly_named_is_told_with_what_is_there(tmp_path):
     folder = tmp_path / "ada"
     folder.mkdir()
-    assert "no a2.py in it; it has nothing" in reason(folder)
+    assert "no a2.py in it; it has nothing" in reason(tmp_path)
     (folder / "solution.py").write_bytes(GOOD)
-    assert "no a2.py in it; it has solution.py" in reason(folder)
+    assert "no a2.py in it; it has solution.py" in reason(tmp_path)
     (tmp_path / "ben.txt").write_text("x")
     assert "neither a .py file" in reason(tmp_path / "ben.txt")
-    assert "no such file" in reason(tmp_path / "nobody")
-    assert "No such file" in reason(tmp_path / "nobody.py")
+
+
+def test_a_folder_of_one_file_is_a_class_of_one(tmp_path):
+    (tmp_path / "ada.py").write_bytes(GOOD)
+    assert collect([tmp_path], FILE) == [Submission("ada", GOOD)]
+
+
+def test_a_folder_that_has_the_assignments_file_is_one_submission_and_what_is_beside_it_is_told(tmp_path):
+    (tmp_path / FILE).write_bytes(GOOD)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert left_out([tmp_path], FILE) == []
+    (tmp_path / "ada.py").write_bytes(GOOD)
+    (tmp_path / "ben").mkdir()
+    (tmp_path / "ben" / FILE).write_bytes(GOOD)
+    assert [submission.name for submission in collect([tmp_path], FILE)] == [tmp_path.name]
+    (line,) = left_out([tmp_path], FILE)
+    assert line.endswith("is one submission, as it has a2.py; not graded beside it: ada.py, ben")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.py", "nosuch.zip"])
+def test_a_path_that_is_not_there_is_no_student(name, tmp_path):
+    with pytest.raises(InputError, match=rf"{name}: there is no such file or folder"):
+        collect([tmp_path / name], FILE)
+
+
+def test_an_empty_folder_is_no_student(tmp_path):
+    (tmp_path / "__MACOSX").mkdir()
+    with pytest.raises(InputError, match="an empty folder"):
+        collect([tmp_path], FILE)
+
+
+def test_folders_that_programs_leave_are_no_students(tmp_path):
+    for name in ("__MACOSX", "__pycache__", ".git"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ada.py").write_bytes(GOOD)
+    assert [submission.name for submission in collect([tmp_path], FILE)] == ["ada"]
+
+
+def test_a_notebook_is_told_how_to_become_a_submission(tmp_path):
+    advice = "save the notebook as a2.py (jupytext --to py:percent)"
+    (tmp_path / "ada.ipynb").write_text("{}")
+    assert reason(tmp_path / "ada.ipynb") == "a notebook: save it as a2.py (jupytext --to py:percent)"
+    (tmp_path / "class" / "ben").mkdir(parents=True)
+    (tmp_path / "class" / "ben" / "a2.ipynb").write_text("{}")
+    assert reason(tmp_path / "class") == f"no a2.py in it; it has a2.ipynb; {advice}"
+    assert advice in reason(archive(tmp_path / "cyd.zip", ("a2.ipynb", "{}")))
 
 
 def test_two_of_one_name_are_told_apart_by_their_paths(tmp_path):
@@ -103,7 +148,7 @@ def test_no_link_is_followed(tmp_path):
     (tmp_path / "folder").symlink_to(tmp_path / "ada")
     (tmp_path / "ben.zip").symlink_to(archive(tmp_path / "real.zip", (FILE, GOOD)))
     for name in ("link.py", "ada", "folder", "ben.zip"):
-        assert reason(tmp_path / name), name
+        assert reason(tmp_path / name) == "a link, and links are not followed", name
 
 
 def test_a_pipe_is_no_submission_and_nobody_waits_for_it(tmp_path):
@@ -174,7 +219,8 @@ def test_archives_that_are_none_links_and_doubles_are_told(tmp_path):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     assert "a link" in reason(archive(tmp_path / "ben.zip", (link, "/etc/passwd")))
     assert "found 2" in reason(archive(tmp_path / "cyd.zip", (f"a/{FILE}", GOOD), (f"b/{FILE}", GOOD)))
-    assert "found 0" in reason(archive(tmp_path / "dee.zip", ("b2.py", GOOD)))
+    wrong = archive(tmp_path / "dee.zip", ("work/b2.py", GOOD), ("work/", ""), ("__MACOSX/._b2.py", "x"))
+    assert reason(wrong) == "no a2.py in it; it has work/b2.py"
     data = bytearray(archive(tmp_path / "eve.zip", (FILE, GOOD)).read_bytes())
     data[6] |= 1  # says that it is encrypted, in both of its headers
     data[data.index(b"PK\1\2") + 8] |= 1

@@ -8,7 +8,7 @@ import pytest
 from hypercon.cli import main
 from hypercon.coursework.assignments import ASSIGNMENTS, find
 from hypercon.coursework.classroom import grade
-from hypercon.coursework.release import solution
+from hypercon.coursework.release import release, solution
 from hypercon.errors import InputError
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "teaching.md").read_text()
@@ -36,6 +36,18 @@ def test_the_template_is_released_checked_and_graded(template, capsys):
     grades = {one.name: one for one in grade("b1_tasks.py", ["submissions"]).grades}
     assert grades["right"].score == 1
     assert grades["wrong"].score == 0
+
+
+def test_students_read_how_a_task_of_the_teachers_own_is_checked(template):
+    line = "hypercon check b1.py --tasks b1_tasks.py    # if you were given b1_tasks.py"
+    release("alone", ["b1_tasks.py"])
+    said = Path("alone/README.md").read_text()
+    assert [found for found in said.splitlines() if found.startswith("hypercon check")] == [line]
+    assert not re.search(r"\ba2\b|2\.3|info_nce|hypercon\.coursework", said)
+    release("both", ["a2", "b1_tasks.py"])
+    said = Path("both/README.md").read_text()
+    assert "hypercon check a2.py 2.3          # one of them\n" in said
+    assert f"\n{line}\n```" in said
 
 
 @pytest.mark.parametrize(

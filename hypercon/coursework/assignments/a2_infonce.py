@@ -283,5 +283,4 @@ A2 = Assignment(
             },
         ),
     ),
-    allows=("normalize",),
 )  # fmt: skip
