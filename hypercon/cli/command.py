@@ -11,7 +11,23 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes take one line."""
+    """An argument parser whose mistakes take one line, and name the command that they were made in.
+
+    Attributes
+    ----------
+    stray : str
+        What to say of a word that stands alone where none does.
+    """
+
+    stray = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is not known here: argparse would hand it up, and the command's name would be lost."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            hint = f": {self.stray}" if self.stray and not unknown[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -24,9 +40,9 @@ def command(
     summary: str,
     description: str,
     examples: str | None = None,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A command's own parser: what ``hypercon --help`` says of it, what its own help says, and what it calls."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         name,
         help=summary,
         description=description,
