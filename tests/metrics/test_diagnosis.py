@@ -200,6 +200,7 @@ Z = np.random.default_rng(0).normal(size=(4, 3))
         (lambda: diagnose(Z[:, :1], Z[:, :1]), InputError, "expected at least 2 dimensions"),
         (lambda: diagnose(Z, np.where(Z[2] == Z, np.nan, Z)), InputError, "z2: row 2 is not finite"),
         (lambda: diagnose(Z, Z, [0, 1]), InputError, r"labels got shape \(2,\), expected \(4,\)"),
+        (lambda: diagnose(Z, Z, list("abab")), DtypeError, r"as np.unique\(labels, return_inverse=True\)\[1\] does"),
         (lambda: diagnose(Z, Z, [0, 1, 2, 3]), InputError, "no two embeddings share a class"),
         (lambda: diagnose(Z, Z, temperature=-1), InputError, "temperature got -1"),
         (lambda: diagnose(Z, Z, temperature="0.2"), DtypeError, "temperature got '0.2'"),
