@@ -32,6 +32,8 @@ def atomic(path: str | Path) -> Iterator[IO[bytes]]:
     import tempfile
 
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected the name of a file to write")
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:

@@ -119,7 +119,8 @@ def check_labels(labels: Any, count: int, name: str = "labels") -> np.ndarray:
     if array.shape != (count,):
         raise InputError(f"{name} got shape {array.shape}, expected ({count},): one label for each embedding")
     if array.dtype.kind not in "biu":
-        raise DtypeError(f"{name} got {array.dtype}, expected whole numbers: number the classes 0, 1, 2, ...")
+        remedy = f", as np.unique({name}, return_inverse=True)[1] does" if array.dtype.kind in "USO" else ""
+        raise DtypeError(f"{name} got {array.dtype}, expected whole numbers: number the classes 0, 1, 2, ...{remedy}")
     return array
 
 

@@ -43,6 +43,24 @@ def test_help_and_version_exit_with_zero(arguments, capsys):
     assert capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "message"),
+    [
+        (["train", "--resume", "b"], " train", "unrecognized arguments: b: the run's folder goes after --out"),
+        (["train", "-q"], " train", "unrecognized arguments: -q"),
+        (["reproduce", "x", "-q"], " reproduce", "unrecognized arguments: -q"),
+        (["--loud"], "", "unrecognized arguments: --loud"),
+        (["data"], " data", "the following arguments are required: list|get|path"),
+        (["course"], " course", "the following arguments are required: list|release"),
+    ],
+)
+def test_a_mistake_names_the_command_and_what_it_takes(arguments, name, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"hypercon{name}: {message} (see hypercon{name} --help)\n"
+
+
 def test_the_module_runs_as_the_command_does():
     ran = subprocess.run([sys.executable, "-m", "hypercon", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("hypercon ")

@@ -11,6 +11,7 @@ import pytest
 
 import hypercon as hc
 from hypercon.errors import InputError
+from hypercon.explain import page
 from hypercon.explain.page import PRESETS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -111,6 +112,22 @@ def test_a_still_frame_stands_without_a_script(tmp_path):
     assert f"{e.per_anchor[3]:.4f}" in still
     assert f"{100 * e.hardest(3, 1)[0][2]:.1f} %" in still
     assert still.count("<circle") == 23
+
+
+def test_bars_are_drawn_to_the_largest_and_say_how_much_it_is():
+    e = explained(tau=1.0, count=60)
+    shown = e._repr_html_()
+    widths = re.findall(r'<rect class="fill (?:same|other)" x="120" y="4" width="([^"]+)"', shown)
+    weights = [share for _, _, share in e.hardest(0, 20)]
+    assert [float(width) for width in widths] == pytest.approx([256 * w / weights[0] for w in weights], abs=0.01)
+    assert f'The longest bar is <span data-part="longest-bar">{100 * weights[0]:.2f} %</span>' in shown
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"), [(None, "class 0 #0"), (["0", "1", "2"], "class 0 #0"), (["cat", "dog", "3D"], "cat #0")]
+)
+def test_an_anchor_is_called_by_its_class_whether_that_has_a_name_or_a_number(classes, name):
+    assert f">{name}</option>" in page.page(explained(), anchor=0, images=None, classes=classes)
 
 
 def test_every_label_is_escaped_and_nothing_leaves_the_page(tmp_path):

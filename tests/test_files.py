@@ -51,6 +51,14 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert path.read_bytes() == b"old"
 
 
+def test_a_folder_is_not_written_over_and_called_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (".", tmp_path):
+        with pytest.raises(InputError, match=r"is a folder, expected the name of a file"), atomic(path):
+            pytest.fail("it was opened")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_exception_leaves_no_file_where_there_was_none(tmp_path):
     with pytest.raises(ValueError, match="half way"):
         write_half(str(tmp_path / "result"), ValueError("half way"))

@@ -11,7 +11,17 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes take one line, and which knows its positionals by the words of its help."""
+    """An argument parser whose mistakes take one line, and name the command and the words of its help.
+
+    Attributes
+    ----------
+    positionals : dict
+        By its name in the code, what the help calls each positional.
+    stray : str
+        What to say of a word that stands alone where none does.
+    """
+
+    stray = ""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.positionals: dict[str, str] = {}
@@ -22,6 +32,14 @@ class Parser(argparse.ArgumentParser):
         if not action.option_strings:
             self.positionals[action.dest] = str(action.metavar or action.dest)
         return action
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is not known here: argparse would hand it up, and the command's name would be lost."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            hint = f": {self.stray}" if self.stray and not unknown[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -34,7 +52,7 @@ def command(
     summary: str,
     description: str,
     examples: str | None = None,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A command's own parser: what ``hypercon --help`` says of it, what its own help says, and what it calls."""
     parser: Parser = commands.add_parser(
         name,

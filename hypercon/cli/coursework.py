@@ -120,11 +120,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def add_course(commands: Any) -> None:
     parser = command(commands, "course", _course, "teachers: write the students' editions", _COURSE, _COURSE_EXAMPLES)
-    parser.add_argument("action", choices=("list", "release"))
+    parser.add_argument("action", choices=("list", "release"), metavar="list|release", help="what to do")
     parser.add_argument("out", nargs="?", metavar="OUT", help="the folder to write to")
     parser.add_argument(
         "assignment",
         nargs="*",
+        default=[],
         metavar="ASSIGNMENT",
         help="such as a2, or a .py file that declares one of your own (default: all of hypercon's)",
     )

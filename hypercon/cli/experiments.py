@@ -148,7 +148,11 @@ def add_explain(commands: Any) -> None:
         _EXPLAIN,
         _EXPLAIN_EXAMPLES,
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="an encoder, such as hypercon dilemma leaves")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="an encoder, such as hypercon dilemma leaves, or a folder of hypercon train",
+    )
     parser.add_argument("--data", metavar="NAME|PATH", help="the name of a data set, or your images")
     parser.add_argument("--index", type=whole, default=0, metavar="I", help="which held-out image (default: 0)")
     parser.add_argument("--temperature", type=number, metavar="TAU", help="where the page starts")
@@ -183,7 +187,8 @@ def _explain(arguments: argparse.Namespace) -> int:
 _REPRODUCE = """\
 Measure claims of Wang & Liu 2021 and Wang & Isola 2020, and judge each by a rule that was written down before.
 
-Every claim leaves a record (JSON) and a picture, and all of them a page, report.html. Exact claims are settled by
+Every claim leaves a record (JSON) and a picture, and all whose records lie in the folder, those of earlier runs too,
+a page, report.html. Exact claims are settled by
 arithmetic; trained ones look at small encoders, which are trained once for all claims and kept in DIR/encoders, so a
 run that was interrupted goes on. A claim that does not hold is a result and no fault: the status is 1 only where a
 measurement failed.
@@ -194,7 +199,7 @@ examples:
   hypercon reproduce                                all that arithmetic can settle, in under a minute
   hypercon reproduce --list                         every claim, its source, and how long it takes
   hypercon reproduce wl-eq4 wi-theorem1 --seed 3
-  hypercon reproduce wl-fig9 --seeds 1              one figure, 17 small encoders, two minutes
+  hypercon reproduce wl-fig9 --seeds 1              one figure, 17 small encoders, a minute and a half
   hypercon reproduce trained --jobs 2               all that has to be trained, on two cores
   hypercon reproduce trained --data my-images.npz --seeds 3 --out runs/mine
 """
@@ -212,7 +217,7 @@ def add_reproduce(commands: Any) -> None:
     parser.add_argument(
         "claims", nargs="*", metavar="ID", default=[], help="ids, exact, trained, or all (default: exact)"
     )
-    parser.add_argument("--list", action="store_true", help="print every claim and end")
+    parser.add_argument("--list", action="store_true", help="print these claims (default: all) and end")
     parser.add_argument("--seed", type=whole, default=0, help="of what is drawn, and the first (default: 0)")
     parser.add_argument(
         "--seeds", type=whole, default=5, metavar="N", help="repeat every training for N seeds (default: 5)"
@@ -231,7 +236,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from hypercon.experiments.papers import run as papers
 
     if arguments.list:
-        print(papers.listing())
+        print(papers.listing(papers.choose(arguments.claims or ["all"])))
         return 0
     unknown = list[str]()
     claims = papers.choose(arguments.claims or ["exact"], unknown.append)
@@ -253,7 +258,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         say(f"\ninterrupted; what was trained is kept in {arguments.out}, and the same command goes on from there")
         return INTERRUPTED
     print(papers.table(records))
-    print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html")
+    print(f"\nwritten to {arguments.out}: a record and a picture for each, and report.html of all in the folder")
     if unknown:
         return USAGE
     return int(any("error" in record for record in records))

@@ -32,8 +32,10 @@ def add_data(commands: Any) -> None:
     parser = command(
         commands, "data", _data, "data sets that others publish: list them, download them", _DATA, _DATA_EXAMPLES
     )
-    parser.add_argument("action", choices=["list", "get", "path"], help="what to do; list needs no name")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of data sets, as list shows them")
+    parser.add_argument(
+        "action", choices=["list", "get", "path"], metavar="list|get|path", help="what to do; list needs no name"
+    )
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="of data sets, as list shows them")
 
 
 def _data(arguments: argparse.Namespace) -> int:
@@ -86,6 +88,7 @@ def add_train(commands: Any) -> None:
         _TRAIN,
         _TRAIN_EXAMPLES,
     )
+    parser.stray = "the run's folder goes after --out"
     parser.add_argument(
         "--temperature",
         type=number_or_word,

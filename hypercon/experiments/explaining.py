@@ -12,6 +12,7 @@ from hypercon.experiments.settings import plan_for
 from hypercon.explain import Explanation, explain
 from hypercon.nn import load_encoder
 from hypercon.nn.encoders import check_images_for
+from hypercon.runs.reading import ENCODER
 from hypercon.validation import check_whole
 
 
@@ -31,7 +32,7 @@ def explain_checkpoint(
     Parameters
     ----------
     checkpoint : path-like
-        An encoder saved by ``hypercon dilemma`` or `hypercon.nn.save_encoder`.
+        An encoder saved by ``hypercon dilemma`` or `hypercon.nn.save_encoder`, or a folder of ``hypercon train``.
     out : path-like
         The page.
     data, temperature, loss : optional
@@ -53,6 +54,7 @@ def explain_checkpoint(
         The file is no encoder, the images are not such as it takes, there is no such image, or it is not known what to
         explain.
     """
+    checkpoint = _file_of(checkpoint)
     encoder, notes = load_encoder(checkpoint)
     trained = notes.get("settings", {}) if isinstance(notes.get("settings", {}), dict) else {}
     data = data or trained.get("data")
@@ -75,3 +77,15 @@ def explain_checkpoint(
     found = explain(z1, z2, temperature=temperature, labels=labels, loss=loss or trained.get("loss", "info_nce"))
     found.to_html(out, anchor=index, images=test.images[some], classes=test.classes)
     return found
+
+
+def _file_of(checkpoint: str | Path) -> str | Path:
+    """An encoder's file: of the folder of a run the one that stands there at the end."""
+    if not Path(checkpoint).is_dir():
+        return checkpoint
+    encoder = Path(checkpoint) / ENCODER
+    if not encoder.exists():
+        raise InputError(
+            f"checkpoint got {str(checkpoint)!r}, a folder without {ENCODER}, which hypercon train writes when it ends"
+        )
+    return encoder

@@ -60,11 +60,12 @@
     find("positive").setAttribute("transform", "translate(" + data.x(anchor.positive) + " 84)");
     all("bar").forEach((bar, i) => {
       const [fill, name, value] = bar.querySelectorAll(".fill, .name, .value");
-      fill.setAttribute("width", 240 * found.weights[i]);
+      const length = (256 * found.weights[i]) / found.weights[0]; // the hardest has the largest
+      fill.setAttribute("width", length);
       fill.setAttribute("class", "fill " + (anchor.same && anchor.same[i] ? "same" : "other"));
       name.textContent = anchor.names[i];
       value.textContent = percent(found.weights[i]);
-      value.setAttribute("x", 126 + 240 * found.weights[i]);
+      value.setAttribute("x", 126 + length);
       bar.setAttribute("aria-label", anchor.names[i] + " receives " + percent(found.weights[i]) + " of the push");
       bar.onfocus = bar.onmouseenter = () => tell(i, found, anchor);
     });
@@ -81,6 +82,7 @@
     }
     const k = anchor.similarities.length;
     const words = {
+      "longest-bar": percent(found.weights[0]),
       "own-loss": found.loss.toFixed(4),
       "own-effective": Math.exp(found.entropy).toFixed(1) + " of " + k,
       "own-entropy": found.entropy.toFixed(4) + " nats, at most " + Math.log(k).toFixed(4),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PRESETS = (0.05, 0.07, 0.2, 0.5, 1.0)
 STOPS = np.geomspace(0.02, 2, 61)
+BAR = 256  # units of the longest bar; page.js has the same
 MOST_ANCHORS, MOST_NUMBERS, MOST_DOTS, BARS, PICTURES = 12, 24_000, 400, 20, 6
 
 
@@ -93,7 +94,8 @@ class _Names:
         if self.labels is None:
             return ""
         label = int(self.labels[row])
-        return f"{self.classes[label] if self.classes and 0 <= label < len(self.classes) else f'class {label}'} "
+        name = self.classes[label] if self.classes and 0 <= label < len(self.classes) else str(label)
+        return f"{name if name.lstrip('-')[:1].isalpha() else f'class {name}'} "  # "6 #0" would be two numbers
 
 
 def _anchor(e: Explanation, row: int, names: _Names) -> dict[str, Any]:
@@ -253,17 +255,19 @@ def _strip(data: dict[str, Any], a: dict[str, Any], weights: np.ndarray) -> str:
 
 def _bars(a: dict[str, Any], weights: np.ndarray) -> str:
     some = range(min(BARS, len(weights)))
+    lengths = BAR * weights[: len(some)] / weights[0]  # the hardest has the largest
     rows = "".join(
         f'<g data-part="bar" tabindex="0" role="img" transform="translate(0 {22 * i})" '
         f'aria-label="{html.escape(a["names"][i])} receives {_percent(weights[i])} of the push">'
-        f'<rect class="track" x="120" y="4" width="240" height="13" rx="3"/>'
-        f'<rect class="fill {_side(a, i)}" x="120" y="4" width="{240 * weights[i]:.2f}" '
+        f'<rect class="track" x="120" y="4" width="{BAR}" height="13" rx="3"/>'
+        f'<rect class="fill {_side(a, i)}" x="120" y="4" width="{lengths[i]:.2f}" '
         f'height="13" rx="3"/><text class="name" x="112" y="15" text-anchor="end">{html.escape(a["names"][i])}</text>'
-        f'<text class="value" x="{126 + 240 * weights[i]:.2f}" y="15">{_percent(weights[i])}</text></g>'
+        f'<text class="value" x="{126 + lengths[i]:.2f}" y="15">{_percent(weights[i])}</text></g>'
         for i in some
     )
     return (
-        "<section><h2>The hardest negatives and their share of the push</h2><p>A softmax over the negatives alone.</p>"
+        "<section><h2>The hardest negatives and their share of the push</h2><p>A softmax over the negatives alone. "
+        f'The longest bar is <span data-part="longest-bar">{_percent(weights[0])}</span> of the push.</p>'
         f'<svg viewBox="0 0 430 {22 * len(some) + 4}">{rows}</svg></section>'
     )
 

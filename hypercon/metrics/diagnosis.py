@@ -208,18 +208,22 @@ def _found(u: np.ndarray, v: np.ndarray) -> Reading:
 
 def _evenness(name: str, u: np.ndarray, t: float, alarming: bool = True) -> Reading:
     count, dim = u.shape
-    value, most, noise = abs(float(uniformity(u, t))), -uniformity_floor(dim, t), uniformity_noise(dim, count, t)
-    share = value / most
+    value, even, noise = abs(float(uniformity(u, t))), -uniformity_floor(dim, t), uniformity_noise(dim, count, t)
+    # so few points can stand as the corners of a regular simplex, all |x - y|^2 = 2N / (N - 1): further apart than
+    # uniform ones, against which they are still judged, for random points are no fault
+    simplex = count <= dim + 1
+    best = 2 * t * count / (count - 1) if simplex else even
+    share, whole = value / even, "what uniform points have" if simplex else "the most"
     if share < COLLAPSED:
         says, bad = "collapsed: all embeddings nearly in one place", True
     elif noise > 0.5:
         says, bad = f"{count} points are too few for this scale, t = {t:.3g}", False
-    elif share < UNEVEN and most - value > NOISES * noise:
+    elif share < UNEVEN and even - value > NOISES * noise:
         bad = share < CONCENTRATED and alarming
-        says = f"{'concentrated' if bad else 'uneven'}: {share:.0%} of the most, at t = {t:.3g}"
+        says = f"{'concentrated' if bad else 'uneven'}: {share:.0%} of {whole}, at t = {t:.3g}"
     else:
         says, bad = f"even, at t = {t:.3g}", False
-    return Reading(name, value, most, 0.0, "equal embeddings", says, bad)
+    return Reading(name, value, best, 0.0, "equal embeddings", says, bad)
 
 
 def _common(u: np.ndarray) -> Reading:

@@ -18,6 +18,7 @@ from hypercon.nn.encoders import Encoder, build, count_weights
 from hypercon.nn.layers import Module, check_module
 
 SCHEMA = 1
+CHECKPOINT = "hypercon training"  # the other kind of file with weights and a header: what hypercon.training writes
 _EXCHANGED = ".safetensors"
 
 
@@ -103,6 +104,8 @@ def load_encoder(path: str | Path) -> tuple[Encoder, dict[str, Any]]:
         if told is None:
             raise ValueError("it has weights and no description: load_weights gives them to an encoder of yours")
         header = json.loads(told)
+        if missing := {"schema", "recipe", "notes"} - header.keys():
+            raise DataError(f"{path}: not an encoder saved by hypercon, for {_what_it_is(header, missing)}")
         if header["schema"] != SCHEMA:
             raise DataError(
                 f"{path}: schema {header['schema']}, expected {SCHEMA}: written by another version of hypercon"
@@ -117,6 +120,12 @@ def load_encoder(path: str | Path) -> tuple[Encoder, dict[str, Any]]:
         raise DataError(f"{path}: not an encoder saved by hypercon ({error})") from None
     encoder.eval()
     return encoder, notes
+
+
+def _what_it_is(header: dict[str, Any], missing: set[str]) -> str:
+    if header.get("kind") == CHECKPOINT:
+        return "it is a checkpoint of a training: the encoder is in encoder.npz, written when hypercon train ends"
+    return f"its description has no {' and no '.join(sorted(missing))}"
 
 
 def _check_claim(recipe: Any, arrays: dict[str, np.ndarray]) -> None:

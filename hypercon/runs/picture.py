@@ -52,8 +52,11 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> list[Run]:
     RunError
         A folder holds no run.
     InputError
-        No run has finished an epoch, there are more than can be told apart, or the picture cannot be written.
+        No run has finished an epoch, there are more than can be told apart, or ``out`` is no name of a PNG file that
+        can be written.
     """
+    if Path(out).suffix.lower() != ".png":
+        raise InputError(f"out got {str(out)!r}, expected a name that ends in .png: the picture is of that kind")
     runs = [read_run(folder) for folder in folders]
     if not 1 <= len(runs) <= MOST:
         raise InputError(f"runs got {len(runs)} folders, expected 1 to {MOST}, which can be told apart")

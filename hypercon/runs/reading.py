@@ -108,18 +108,26 @@ def write_history(folder: Path, epochs: Sequence[dict[str, Any]]) -> None:
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:
+    """The records of the epochs; a last line that is cut short, as by a copy of a run that was killed, is left out."""
     try:
-        lines = path.read_bytes().splitlines()
-        epochs = [json.loads(line) for line in lines]
-        for i, record in enumerate(epochs):
-            if record["epoch"] != i + 1 or not all(_is_number(record[name]) for name in _NUMBERS):
-                raise ValueError(f"line {i + 1} is no record of an epoch")
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise RunError(f"{path}: no history of a run ({error}): it is damaged or of another kind") from None
+    epochs: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            if record["epoch"] != number or not all(_is_number(record[name]) for name in _NUMBERS):
+                raise ValueError("no record of this epoch")
+        except (ValueError, TypeError, LookupError, RecursionError):
+            if number == len(lines) > 1 and not line.endswith(b"\n"):
+                break
+            raise RunError(
+                f"{path}: line {number} is no record of epoch {number}: the file is damaged or of another kind"
+            ) from None
+        epochs.append(record)
     return epochs
 
 

@@ -108,7 +108,7 @@ def train(
             f"out got {str(folder)!r}, which holds a run: go on with it by --resume (in Python resume=True), or "
             f"choose another"
         )
-    settings = _asked_for(given, started)
+    settings = _asked_for(given, started, folder if resume else None)
     train_data, test_data = load_both(settings.data, seed=settings.seed)
     settings = decide(settings, train_data)
     if started is not None:
@@ -199,11 +199,16 @@ def _finish(run: Run, encoder: Encoder, temperature: float) -> None:
         progress_figure([run]).savefig(stream, format="png")
 
 
-def _asked_for(given: dict[str, Any], started: Settings | None) -> Settings:
+def _asked_for(given: dict[str, Any], started: Settings | None, resumed: Path | None) -> Settings:
     if unknown := sorted(given.keys() - {field.name for field in fields(Settings)}):
         raise InputError(f"{unknown[0]} is no setting of a run")
     if started is not None:
         return replace(started, **given)
+    if "temperature" not in given and resumed is not None:
+        raise InputError(
+            f"out got {str(resumed)!r}, which holds no run to go on with: name the folder of one, or give "
+            f"--temperature (in Python temperature=...) to start it"
+        )
     if "temperature" not in given:
         raise InputError("temperature got none, expected a number such as 0.2, learned:0.07, or cosine:0.1:1:500")
     return Settings(**given)

@@ -16,9 +16,10 @@ import numpy as np
 
 from hypercon.errors import CheckpointError, DataError, DtypeError, TrainingError
 from hypercon.files import checksum_by_name, read_arrays, write_arrays
+from hypercon.nn.saving import CHECKPOINT
 from hypercon.training.history import History
 
-SCHEMA, KIND = 1, "hypercon training"
+SCHEMA = 1
 PARTS = ("encoder", "optimizer", "temperature", "loss", "others")
 
 
@@ -75,7 +76,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise TrainingError(f"{name} is no longer finite after step {history.steps}: use a smaller learning rate")
     header = {
-        "kind": KIND,
+        "kind": CHECKPOINT,
         "schema": SCHEMA,
         "step": history.steps,
         "settings": checkpoint.settings,
@@ -132,7 +133,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     arrays = read_arrays(path, remedy)
     try:
         header = json.loads(str(arrays["header"]))
-        if header["kind"] != KIND:
+        if header["kind"] != CHECKPOINT:
             raise ValueError(f"it is a file of {str(header['kind'])[:60]!r}")
         if header["schema"] != SCHEMA:
             raise CheckpointError(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+PATIENCE = 2.0  # seconds
 
 
 class Stop:
     """Whether an end was asked for, and by which signal."""
 
     asked: int | None = None
+    since = 0.0
 
     def leave(self) -> NoReturn:
         """End as the signal would have."""
@@ -24,8 +28,11 @@ class Stop:
 
 @contextmanager
 def after_the_step() -> Iterator[Stop]:
-    """Hold Ctrl-C, and the signal by which batch systems end a job, back until the caller asks; a second one comes
-    through at once.
+    """Hold Ctrl-C, and the signal by which batch systems end a job, back until the caller asks; one that comes
+    `PATIENCE` later comes through at once.
+
+    What comes sooner is the same wish again, a key that bounced or a group of processes told twice: to give in to it
+    would lose the checkpoint that is being written.
 
     Only the main thread gets signals, and only where nobody else has set what they do.
     """
@@ -35,8 +42,11 @@ def after_the_step() -> Iterator[Stop]:
     ours = {number: handler for number, handler in usual.items() if main and signal.getsignal(number) is handler}
 
     def note(number: int, frame: FrameType | None) -> None:
-        stop.asked = number
-        restore()
+        if stop.asked is None:
+            stop.asked, stop.since = number, time.monotonic()
+        elif time.monotonic() - stop.since >= PATIENCE:
+            stop.asked = number
+            stop.leave()
 
     def restore() -> None:
         for number, handler in ours.items():

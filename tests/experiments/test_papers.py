@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_every_claim_says_where_it_stands_and_by_which_rule_it_is_judged():
     for claim in CLAIMS.values():
         assert claim.sentence.endswith((".", ".)")), claim.id
         assert claim.rule, claim.id
+        assert not re.search(r"(figure|table|section) \w+ of ", claim.source), claim.id  # the paper comes first
         assert any(year in claim.source for year in ("20", "finite", "gradient")), claim.id
 
 
@@ -116,6 +118,36 @@ def test_a_run_leaves_records_pictures_and_a_page(tmp_path):
     assert 'src="http' not in page
 
 
+def test_a_second_call_keeps_what_an_earlier_one_found_in_the_page(tmp_path):
+    (later,) = run.run(run.choose(["wl-eq6"]), tmp_path, seed=3)
+    (earlier,) = returned = run.run(run.choose(["wl-eq5"]), tmp_path)
+    assert [record["id"] for record in returned] == ["wl-eq5"]
+    assert json.loads((tmp_path / "records.json").read_text()) == [earlier, later]  # in the order of the papers
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<article") == page.count("data:image/png") == 2
+    (again,) = run.run(run.choose(["wl-eq5"]), tmp_path, seed=1)
+    assert json.loads((tmp_path / "records.json").read_text()) == [again, later]  # one of each claim, the newest
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: b"{",
+        lambda record: b"[]",
+        lambda record: json.dumps(record | {"schema": 0}).encode(),
+        lambda record: json.dumps(record | {"rule": "another"}).encode(),
+        lambda record: json.dumps(record | {"values": {}}).encode(),
+        lambda record: json.dumps({key: value for key, value in record.items() if key != "verdict"}).encode(),
+    ],
+)
+def test_what_is_no_record_of_today_is_not_in_the_page(damage, tmp_path):
+    (record,) = run.run(run.choose(["wl-eq6"]), tmp_path)
+    (tmp_path / "wl-eq6.json").write_bytes(damage(record))
+    run.run(run.choose(["wl-eq5"]), tmp_path)
+    assert [kept["id"] for kept in json.loads((tmp_path / "records.json").read_text())] == ["wl-eq5"]
+    assert (tmp_path / "report.html").read_text().count("<article") == 1
+
+
 def test_a_claim_that_cannot_be_measured_is_said_and_the_rest_goes_on(tmp_path):
     def fails(rng):
         raise InputError("no <labels>")
@@ -143,7 +175,12 @@ def test_the_command_lists_runs_and_refuses(tmp_path, capsys):
     listed = capsys.readouterr().out
     assert all(name in listed for name in CLAIMS)
     assert "wl-fig9" in listed
-    assert "trained, 17 encoders, about 1 min a seed" in listed
+    assert "trained, 17 encoders, about 85 s a seed" in listed
+    assert "trained, 3 encoders, about 15 s a seed" in listed
+    assert main(["reproduce", "--list", "wl-eq4", "dcl-small-batch"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[::2]] == ["wl-eq4", "dcl-small-batch"]
+    assert main(["reproduce", "--list", "nonsense"]) == 2
+    assert "no claim is called 'nonsense'" in capsys.readouterr().err
     assert main(["reproduce", "wl-eq11", "--out", str(tmp_path)]) == 0  # a claim that does not hold is a result
     assert f"1 {INCONSISTENT}" in capsys.readouterr().out
     assert main(["reproduce", "nonsense"]) == 2

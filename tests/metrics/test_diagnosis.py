@@ -149,6 +149,20 @@ def test_each_value_is_that_of_its_measure(block, monkeypatch):
     assert found["uniformity"].best == -uniformity_floor(16)
 
 
+@pytest.mark.parametrize(("count", "dim"), [(2, 2), (4, 3), (64, 128), (129, 128)])
+def test_the_best_uniformity_of_few_points_is_that_of_a_regular_simplex(count, dim):
+    z = np.eye(count, max(dim, count)) - 1 / count * (np.arange(max(dim, count)) < count)
+    if dim < count:  # the corners of a simplex in their own space of N - 1 dimensions
+        z = z @ np.linalg.svd(z)[2][: count - 1].T
+    found = diagnose(z, z, temperature=0.2)
+    for name in ("uniformity", "uniformity at its scale"):
+        assert found[name].value == pytest.approx(found[name].best, rel=1e-9)
+        assert "even" in found[name].says or "too few" in found[name].says
+    orthonormal = diagnose(np.eye(64, 128), np.eye(64, 128))["uniformity"]
+    assert orthonormal.value == pytest.approx(4)
+    assert orthonormal.best == pytest.approx(4 * 64 / 63)
+
+
 def test_what_is_not_known_is_not_in_the_table():
     rng = np.random.default_rng(0)
     z1, z2 = views_of(sphere(rng, 30, 4), rng)
@@ -186,6 +200,7 @@ Z = np.random.default_rng(0).normal(size=(4, 3))
         (lambda: diagnose(Z[:, :1], Z[:, :1]), InputError, "expected at least 2 dimensions"),
         (lambda: diagnose(Z, np.where(Z[2] == Z, np.nan, Z)), InputError, "z2: row 2 is not finite"),
         (lambda: diagnose(Z, Z, [0, 1]), InputError, r"labels got shape \(2,\), expected \(4,\)"),
+        (lambda: diagnose(Z, Z, list("abab")), DtypeError, r"as np.unique\(labels, return_inverse=True\)\[1\] does"),
         (lambda: diagnose(Z, Z, [0, 1, 2, 3]), InputError, "no two embeddings share a class"),
         (lambda: diagnose(Z, Z, temperature=-1), InputError, "temperature got -1"),
         (lambda: diagnose(Z, Z, temperature="0.2"), DtypeError, "temperature got '0.2'"),

@@ -351,6 +351,50 @@ def test_a_setting_that_there_is_not_is_named(out):
         runs.train(out, SMALL | {"hat": 1})
 
 
+def test_going_on_where_no_run_is_says_so(out, capsys):
+    assert command("train", "--resume", "--out", out) == 2
+    error = one_line(capsys)
+    assert error.startswith(f"hypercon train: --out got {str(out)!r}, which holds no run to go on with")
+    assert "give --temperature" in error
+    assert not out.exists()
+
+
+def test_a_last_line_of_the_history_that_is_cut_short_is_left_out(started, tmp_path, capsys):
+    path, epochs = started / "history.jsonl", runs.read_run(started).epochs
+    path.write_bytes(path.read_bytes()[:-40])
+    assert runs.read_run(started).epochs == epochs[:2]
+    assert command("plot", started, "--out", tmp_path / "cut.png") == 0
+    assert f"{started}: epoch 2: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cut", [b'{"epoch": 2, "st\n', b"[]\n", b'{"epoch": 3}\n', b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_another_line_that_is_damaged_is_named_by_its_number(cut, started, capsys):
+    lines = (started / "history.jsonl").read_bytes().splitlines(keepends=True)
+    (started / "history.jsonl").write_bytes(lines[0] + cut + lines[2])
+    assert command("plot", started) == 2
+    assert "history.jsonl: line 2 is no record of epoch 2: the file is damaged" in one_line(capsys)
+
+
+def test_a_picture_of_another_kind_is_refused(finished, tmp_path, capsys):
+    assert command("plot", finished, "--out", tmp_path / "cmp.xyz") == 2
+    assert "cmp.xyz', expected a name that ends in .png" in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_a_run_is_explained_by_its_encoder_and_a_checkpoint_is_called_one(started, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert command("explain", started, "--count", 20, "--out", page) == 0
+    capsys.readouterr()
+    (checkpoint,) = (started / "checkpoints").glob("*.npz")
+    page.unlink()
+    assert command("explain", checkpoint, "--out", page) == 2
+    assert "it is a checkpoint of a training: the encoder is in encoder.npz" in one_line(capsys)
+    (started / "encoder.npz").unlink()
+    assert command("explain", started, "--out", page) == 2
+    assert "a folder without encoder.npz, which hypercon train writes when it ends" in one_line(capsys)
+    assert not page.exists()
+
+
 # --- what is noticed early
 
 
@@ -428,5 +472,5 @@ def test_a_damaged_history_is_refused(content, finished, out):
     out.mkdir()
     (out / "config.json").write_bytes((finished / "config.json").read_bytes())
     (out / "history.jsonl").write_bytes(content)
-    with pytest.raises(RunError, match=r"history.jsonl: no history of a run"):
+    with pytest.raises(RunError, match=r"history.jsonl: line 1 is no record of epoch 1: the file is damaged"):
         runs.read_run(out)

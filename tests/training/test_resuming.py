@@ -15,7 +15,7 @@ from killed_training import STEPS, train, weights
 import hypercon as hc
 import hypercon.testing.strict
 from hypercon.errors import CheckpointError, DtypeError, InputError, StorageError, TrainingError
-from hypercon.training import newest_checkpoint, read_checkpoint
+from hypercon.training import keeping, newest_checkpoint, read_checkpoint, stopping
 from hypercon.training import state as training_state
 from hypercon.training.state import Training
 
@@ -585,6 +585,29 @@ def test_an_interrupt_is_kept_until_the_step_is_made_and_the_training_goes_on_fr
     assert names(folder) == ["checkpoint-000000008.npz"]
     went_on = train(folder)
     assert same_bits(weights(*went_on[:2]), weights(*train()[:2]))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_a_second_interrupt_at_once_loses_nothing_and_a_late_one_comes_through(folder, monkeypatch):
+    written = keeping.write_checkpoint
+
+    def interrupted(path, checkpoint):
+        signal.raise_signal(signal.SIGINT)
+        written(path, checkpoint)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(keeping, "write_checkpoint", interrupted)
+    monkeypatch.setattr(stopping, "PATIENCE", 60.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, checkpoint_every=0)
+    assert names(folder) == ["checkpoint-000000001.npz", "checkpoint-000000002.npz"]
+    monkeypatch.setattr(stopping, "PATIENCE", 0.0)
+    with stopping.after_the_step() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # --- nothing lost

@@ -103,7 +103,7 @@ def _draw_scene(ax: Axes, scene: Scene) -> None:
 
 
 def write_page(out: Path, records: Sequence[dict[str, Any]]) -> Path:
-    """``report.html``: every record of this run with its picture."""
+    """``report.html``: every record with its picture."""
     text = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     page = Template(text).substitute(
         summary=_summary(records), claims="\n".join(_article(record, out) for record in records)

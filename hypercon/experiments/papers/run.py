@@ -82,8 +82,9 @@ def run(
     ----------
     claims : sequence of Claim
     out : path-like
-        Folder for ``ID.json`` and ``ID.png`` of each claim, ``records.json`` with all of them, ``report.html``, and in
-        ``encoders`` what was trained. What an earlier run left there with the same settings is taken up.
+        Folder for ``ID.json`` and ``ID.png`` of each claim, and in ``encoders`` what was trained. What an earlier run
+        left there with the same settings is taken up. ``records.json`` and ``report.html`` are of all the claims whose
+        records lie in the folder, those of earlier runs too.
     seed : int, default 0
         Every exact claim draws from a generator of its own, of this seed and its id. Trainings begin with it.
     seeds : int, default 5
@@ -102,8 +103,8 @@ def run(
     Returns
     -------
     list of dict
-        The records. In the place of ``"verdict"``, a claim that the data are not fit for has ``"skipped"``, and one
-        whose measurement failed has ``"error"``.
+        The records of these claims. In the place of ``"verdict"``, a claim that the data are not fit for has
+        ``"skipped"``, and one whose measurement failed has ``"error"``.
 
     Raises
     ------
@@ -140,8 +141,9 @@ def run(
         records.append(record)
         again = " (taken up)" if earlier and made.id not in refused else ""
         say(f"[{number}/{len(claims)}] {made.id}: {outcome(record)}{again}")
-    write_json(out / "records.json", records)
-    write_page(out, records)
+    everything = _with_earlier(out, records)
+    write_json(out / "records.json", everything)
+    write_page(out, everything)
     return records
 
 
@@ -194,6 +196,29 @@ def _taken_up(out: Path, made: Claim, opening: dict[str, Any]) -> dict[str, Any]
         return None
 
 
+def _with_earlier(out: Path, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These records and those of other claims that lie in the folder, in the order of the papers."""
+    mine = {record["id"]: record for record in records}
+    found = [mine.pop(name, None) or _earlier(out, made) for name, made in CLAIMS.items()]
+    return [record for record in [*found, *mine.values()] if record is not None]
+
+
+def _earlier(out: Path, made: Claim) -> dict[str, Any] | None:
+    """The record that an earlier run left of a claim, with whatever settings; a verdict is that of today's rule."""
+    try:
+        record: dict[str, Any] = json.loads((out / f"{made.id}.json").read_bytes())
+        said = _opening(made, 0, None)
+        if any(record[key] != said[key] for key in ("schema", "id", "claim", "rule", "kind")):
+            return None
+        if made.recipes and not (record["settings"]["recipes"] and record["settings"]["data"] and record["seeds"]):
+            return None
+        if "verdict" not in record:
+            return record if isinstance(record.get("error", record.get("skipped")), str) else None
+        return {key: value for key, value in record.items() if key != "why"} | _judged(made, record["values"])
+    except (OSError, ValueError, LookupError, TypeError):  # none, or not such a one
+        return None
+
+
 def _judged(made: Claim, values: dict[str, Any]) -> dict[str, str]:
     """The verdict on what was measured, and why where it does not simply hold."""
     verdict = made.judge(values)
@@ -230,11 +255,11 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", "; ".join(counts)])
 
 
-def listing() -> str:
-    """All claims, three lines each: id, kind, expected time and source, sentence, and rule."""
-    width = max(map(len, CLAIMS))
+def listing(claims: Sequence[Claim]) -> str:
+    """Claims, two lines each: id, kind, expected time and source; and the sentence."""
+    width = max(len(made.id) for made in claims)
     return "\n".join(
-        f"{c.id:<{width}}  {c.kind}, {_expected(c)}; {c.source}\n{'':<{width}}  {c.sentence}" for c in CLAIMS.values()
+        f"{c.id:<{width}}  {c.kind}, {_expected(c)}; {c.source}\n{'':<{width}}  {c.sentence}" for c in claims
     )
 
 
@@ -243,8 +268,9 @@ def _expected(made: Claim) -> str:
     if not made.recipes:
         return "seconds"
     count = len(made.recipes)
-    minutes = max(1, round(count * SECONDS_EACH / 60))
-    return f"{count} encoder{'s' if count > 1 else ''}, about {minutes} min a seed"
+    seconds = count * SECONDS_EACH
+    time_ = f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{count} encoder{'s' if count > 1 else ''}, about {time_} a seed"
 
 
 SECONDS_EACH = 5  # of an encoder of digits, on one quiet core

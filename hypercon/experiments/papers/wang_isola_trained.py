@@ -28,6 +28,7 @@ from hypercon.metrics import uniformity_floor
 
 CLAIMS: list[Claim] = []
 claim = claims_to(CLAIMS, "Wang & Isola 2020")
+claim_of_others = claims_to(CLAIMS, "")  # what their measures show of later papers' claims
 
 ACCURACY = "kNN accuracy on z, 10 labels a class"
 
@@ -342,9 +343,9 @@ def _(encoders: Encoders) -> Measured:
     return Measured({"best": best, "contrastive": plain, "align_uniform": ours}, panel)
 
 
-@claim(
+@claim_of_others(
     "dcl-small-batch",
-    "figure 3 of Yeh et al. 2022",
+    "Yeh et al. 2022, figure 3",
     "Small batches hurt InfoNCE; without the positive in the denominator (DCL) they hurt less.",
     rule="from a batch of 256 to one of 16, at the same number of steps, NT-Xent loses clearly more accuracy than DCL; "
     "in a range if DCL is clearly better at 16",
@@ -372,9 +373,9 @@ def _(encoders: Encoders) -> Measured:
     return Measured(leaves | {"lost": lost}, over("batch size", ACCURACY, curves))
 
 
-@claim(
+@claim_of_others(
     "jing-collapse",
-    "figure 5 of Jing et al. 2022",
+    "Jing et al. 2022, figure 5",
     "Strong augmentation collapses dimensions, and uniformity hardly sees it.",
     rule="from views of strength 0.3 to 2.5 the effective rank falls clearly and by more than a quarter, and "
     "uniformity by a smaller share; in a range if the first holds from 0.3 to 1 alone, or without the second",
