@@ -100,7 +100,9 @@ def check_out(out: Path, form: str) -> None:
     """Refuse, before anything is graded, a place that cannot be written to or that holds something."""
     if out.suffix:
         if form == "table":
-            raise InputError(f"out got the file {out.name}, expected a folder without a suffix, for table, CSV and pages")
+            raise InputError(
+                f"out got the file {out.name}, expected a folder without a suffix, for table, CSV and pages"
+            )
         if out.suffix != SUFFIXES[form]:
             raise InputError(
                 f"out got {out.name} for the format {form}, expected a file that ends in {SUFFIXES[form]}, "
