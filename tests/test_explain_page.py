@@ -11,7 +11,7 @@ import pytest
 
 import hypercon as hc
 from hypercon.errors import InputError
-from hypercon.explain import page
+from hypercon.explain import anatomy, page
 from hypercon.explain.page import PRESETS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -102,6 +102,22 @@ class TestInTheBrowser:
         assert seen["slid"] == seen["taus"][3]
         assert "of the push" in seen["readout"]
         assert dom.count('tabindex="0"') == 20
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("block", [1, 100, None])
+def test_what_the_page_says_of_the_batch_is_the_librarys_however_it_is_cut(name, block, monkeypatch):
+    if block:
+        monkeypatch.setattr(anatomy, "BLOCK", block)
+    e, taus = explained(name), (0.03, 0.2, 1.5)
+    over = e._over(taus)
+    for i, there in enumerate(map(e.at, taus)):
+        assert over["loss"][i] == pytest.approx(there.loss, rel=1e-12)
+        assert over["floor"][i] == there.floor
+        assert over["entropy"][i] == pytest.approx(there.entropy.mean(), rel=1e-12)
+        assert over["effective_negatives"][i] == pytest.approx(there.effective_negatives.mean(), rel=1e-12)
+        assert over["coupling"][i] == pytest.approx(there.coupling.mean(), rel=1e-12)
+        assert over["false_negative_share"][i] == pytest.approx(there.false_negative_share.mean(), rel=1e-12)
 
 
 def test_a_still_frame_stands_without_a_script(tmp_path):
