@@ -11,7 +11,7 @@ import pytest
 
 import hypercon as hc
 from hypercon.errors import InputError
-from hypercon.explain import page
+from hypercon.explain import anatomy, page
 from hypercon.explain.page import PRESETS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -41,7 +41,9 @@ seen.preset = JSON.parse(root.dataset.found).tau;
 part("slider").value = 3;
 part("slider").dispatchEvent(new Event("input"));
 seen.slid = JSON.parse(root.dataset.found).tau;
-root.querySelectorAll("[data-part='bar']")[1].focus();
+const second = root.querySelectorAll("[data-part='bar']")[1];
+second.focus();
+if (!document.hasFocus()) second.dispatchEvent(new Event("focus")); // a page that has no focus yet tells no element
 seen.readout = part("readout").textContent;
 seen.hidden = root.querySelectorAll("[hidden]").length;
 seen.requests = performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith("data:"));
@@ -102,6 +104,22 @@ class TestInTheBrowser:
         assert seen["slid"] == seen["taus"][3]
         assert "of the push" in seen["readout"]
         assert dom.count('tabindex="0"') == 20
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("block", [1, 100, None])
+def test_what_the_page_says_of_the_batch_is_the_librarys_however_it_is_cut(name, block, monkeypatch):
+    if block:
+        monkeypatch.setattr(anatomy, "BLOCK", block)
+    e, taus = explained(name), (0.03, 0.2, 1.5)
+    over = e._over(taus)
+    for i, there in enumerate(map(e.at, taus)):
+        assert over["loss"][i] == pytest.approx(there.loss, rel=1e-12)
+        assert over["floor"][i] == there.floor
+        assert over["entropy"][i] == pytest.approx(there.entropy.mean(), rel=1e-12)
+        assert over["effective_negatives"][i] == pytest.approx(there.effective_negatives.mean(), rel=1e-12)
+        assert over["coupling"][i] == pytest.approx(there.coupling.mean(), rel=1e-12)
+        assert over["false_negative_share"][i] == pytest.approx(there.false_negative_share.mean(), rel=1e-12)
 
 
 def test_a_still_frame_stands_without_a_script(tmp_path):

@@ -187,11 +187,10 @@ def _explain(arguments: argparse.Namespace) -> int:
 _REPRODUCE = """\
 Measure claims of Wang & Liu 2021 and Wang & Isola 2020, and judge each by a rule that was written down before.
 
-Every claim leaves a record (JSON) and a picture, and all whose records lie in the folder, those of earlier runs too,
-a page, report.html. Exact claims are settled by
-arithmetic; trained ones look at small encoders, which are trained once for all claims and kept in DIR/encoders, so a
-run that was interrupted goes on. A claim that does not hold is a result and no fault: the status is 1 only where a
-measurement failed.
+Every claim leaves a record (JSON) and a picture, and all records in the folder, those of earlier runs too, make a
+page, report.html. Exact claims are settled by arithmetic; trained ones look at small encoders, which are trained once
+for all claims and kept in DIR/encoders, so a run that was interrupted goes on. A claim that does not hold is a result
+and no fault: the status is 1 only where a measurement failed.
 """
 
 _REPRODUCE_EXAMPLES = """\

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hypercon import threads
 from hypercon.autograd import logsumexp, matmul, mean, softplus, transpose, value_and_grad, where
 from hypercon.autograd.ops import raw
 from hypercon.backend import to_host
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 KINDS = ("info_nce", "nt_xent", "hard_info_nce", "hard_simple", "dcl")
 STACKED = ("nt_xent", "dcl")  # both views are anchors, and candidates of each other
+BLOCK = 2**18  # similarities that one thread takes apart at a time for the page
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,22 +208,37 @@ class Explanation:
         left_out = ~(positive | pushed)
         most = int(pushed.sum(axis=1).max())
         own = None if self.labels is None else self.labels[:, None] == self.labels
+        size = max(1, BLOCK // self.similarities.shape[1])
+        blocks = [slice(first, first + size) for first in range(0, len(self.similarities), size)]
+        sums: list[dict[str, float]] = [{} for _ in blocks]
         found: dict[str, list[float]] = {}
         for tau in temperatures:
-            parts, _ = _parts(self.kind, self.similarities, tau, positive, left_out)
-            entropy = _entropy(parts.hardness)
-            means = {
-                "loss": parts.loss.mean(),
-                "floor": _bounds(self.kind, len(self._inputs[0]), most, tau)[1],
-                "entropy": entropy.mean(),
-                "effective_negatives": np.exp(entropy).mean(),
-                "coupling": parts.coupling.mean(),
-            }
-            if own is not None:
-                means["false_negative_share"] = (parts.hardness * own).sum(axis=1).mean()
+
+            def block(i: int, tau: float = tau) -> None:
+                sums[i] = self._sums_of(blocks[i], tau, positive[blocks[i]], left_out[blocks[i]], own)
+
+            threads.run(block, len(blocks))
+            means = {name: sum(part[name] for part in sums) / len(self.similarities) for name in sums[0]}
+            means["floor"] = _bounds(self.kind, len(self._inputs[0]), most, tau)[1]
             for name, mean_of_all in means.items():
                 found.setdefault(name, []).append(float(mean_of_all))
         return found
+
+    def _sums_of(
+        self, rows: slice, tau: float, positive: np.ndarray, left_out: np.ndarray, own: np.ndarray | None
+    ) -> dict[str, float]:
+        """Some anchors' part of the means over the batch."""
+        parts, _ = _parts(self.kind, self.similarities[rows], tau, positive, left_out)
+        entropy = _entropy(parts.hardness)
+        sums = {
+            "loss": parts.loss.sum(),
+            "entropy": entropy.sum(),
+            "effective_negatives": np.exp(entropy).sum(),
+            "coupling": parts.coupling.sum(),
+        }
+        if own is not None:
+            sums["false_negative_share"] = (parts.hardness * own[rows]).sum()
+        return {name: float(value) for name, value in sums.items()}
 
     def _kept(self) -> np.ndarray | None:
         """The negatives that a hard loss keeps, (A, C)."""

@@ -96,7 +96,7 @@ def train(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = train(f"{folder}/first", {"data": "digits", "temperature": 0.2, "epochs": 2})
     >>> [record["epoch"] for record in run.epochs], sorted(run.epochs[-1])[:3]
-    ([1, 2], ['alignment', 'effective_rank', 'epoch'])
+    ([1, 2], ['alarms', 'alignment', 'effective_rank'])
     """
     folder = named(out)
     measure_every, seconds = check_whole(measure_every, "measure_every", least=1), check_seconds(checkpoint_every)

@@ -137,6 +137,7 @@ def test_a_second_call_keeps_what_an_earlier_one_found_in_the_page(tmp_path):
         lambda record: json.dumps(record | {"schema": 0}).encode(),
         lambda record: json.dumps(record | {"rule": "another"}).encode(),
         lambda record: json.dumps(record | {"values": {}}).encode(),
+        lambda record: json.dumps(record | {"seed": None}).encode(),
         lambda record: json.dumps({key: value for key, value in record.items() if key != "verdict"}).encode(),
     ],
 )

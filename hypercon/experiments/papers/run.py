@@ -210,7 +210,11 @@ def _earlier(out: Path, made: Claim) -> dict[str, Any] | None:
         said = _opening(made, 0, None)
         if any(record[key] != said[key] for key in ("schema", "id", "claim", "rule", "kind")):
             return None
-        if made.recipes and not (record["settings"]["recipes"] and record["settings"]["data"] and record["seeds"]):
+        if made.recipes:
+            drawn = [record["seeds"][0], record["settings"]["data"], *record["settings"]["recipes"]]
+        else:
+            drawn = [record["seed"]]
+        if None in drawn:
             return None
         if "verdict" not in record:
             return record if isinstance(record.get("error", record.get("skipped")), str) else None
@@ -269,8 +273,8 @@ def _expected(made: Claim) -> str:
         return "seconds"
     count = len(made.recipes)
     seconds = count * SECONDS_EACH
-    time_ = f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return f"{count} encoder{'s' if count > 1 else ''}, about {time_} a seed"
+    about = f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{count} encoder{'s' if count > 1 else ''}, about {about} a seed"
 
 
 SECONDS_EACH = 5  # of an encoder of digits, on one quiet core
