@@ -101,10 +101,10 @@ def check_embeddings(z: Any, name: str, *, directions: bool = True, least: int =
     return z
 
 
-def check_views(z1: Any, z2: Any, *, directions: bool) -> tuple[Any, Any]:
+def check_views(z1: Any, z2: Any, *, directions: bool, least: int = 2) -> tuple[Any, Any]:
     """Two views of one batch: embeddings of one shape on one device."""
-    z1 = check_embeddings(z1, "z1", directions=directions)
-    z2 = check_embeddings(z2, "z2", directions=directions)
+    z1 = check_embeddings(z1, "z1", directions=directions, least=least)
+    z2 = check_embeddings(z2, "z2", directions=directions, least=least)
     if z1.shape != z2.shape:
         raise InputError(
             f"z1 and z2 got shapes {z1.shape} and {z2.shape}, expected one shape: row i of both is the same instance"

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hypercon.autograd import astype, concatenate, primitive
-from hypercon.autograd.ops import raw
-from hypercon.backend import Array, check_one_device, device_of, read, to_device, to_host, xp
+from hypercon.backend import Array, device_of, read, to_device, to_host, xp
 from hypercon.distributed.beginning import check_ranks
 from hypercon.distributed.ranks import Ranks
 from hypercon.distributed.tours import Tours
@@ -35,7 +34,7 @@ from hypercon.errors import GraphError, InputError
 from hypercon.losses.common import onto_sphere, plain, times, wants_gradient
 from hypercon.losses.tiles.blocks import budget, settle, shift_for, smallest_sum
 from hypercon.temperature import check_temperature
-from hypercon.validation import check_embeddings, check_flag, check_memory
+from hypercon.validation import check_flag, check_memory, check_views
 
 WAYS = ("auto", "gather", "ring")
 
@@ -300,12 +299,7 @@ def nt_xent(
 
 def _checked(z1: Any, z2: Any, temperature: Any, on_sphere: Any) -> tuple[Any, Any, Any]:
     on_sphere = check_flag(on_sphere, "normalize")
-    z1, z2 = (check_embeddings(z, name, directions=on_sphere, least=1) for z, name in ((z1, "z1"), (z2, "z2")))
-    if z1.shape != z2.shape:
-        raise InputError(
-            f"z1 and z2 got shapes {z1.shape} and {z2.shape}, expected one shape: row i of both is the same instance"
-        )
-    check_one_device("the loss", [raw(z1), raw(z2)])
+    z1, z2 = check_views(z1, z2, directions=on_sphere, least=1)  # a rank's share may be one row
     tau, dtype = check_temperature(temperature), np.result_type(z1.dtype, z2.dtype, np.float32)
     z1, z2 = (z if z.dtype == dtype else astype(z, dtype) for z in (z1, z2))
     return (onto_sphere(z1), onto_sphere(z2), tau) if on_sphere else (z1, z2, tau)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hypercon.errors import InputError
 from hypercon.losses import alignment_loss
-from hypercon.metrics.rows import directions_of
+from hypercon.metrics.rows import pair_of_views
 from hypercon.validation import check_labels, check_positive
 
 
@@ -67,9 +66,7 @@ def alignment_by_class(z1: Any, z2: Any, labels: Any, alpha: float = 2.0) -> dic
     {3: 4.0, 7: 0.0}
     """
     alpha = check_positive(alpha, "alpha")
-    u, v = directions_of(z1, "z1"), directions_of(z2, "z2")
-    if u.shape != v.shape:
-        raise InputError(f"z1 and z2 got shapes {u.shape} and {v.shape}, expected one shape: two views of each row")
+    u, v = pair_of_views(z1, z2)
     distances = np.linalg.norm(u - v, axis=1) ** alpha
     labels = check_labels(labels, len(u))
     return {int(c): float(distances[labels == c].mean()) for c in np.unique(labels)}

@@ -18,7 +18,8 @@ from hypercon.losses import info_nce
 from hypercon.metrics.classes import mean_similarity, similarities_of_pairs
 from hypercon.metrics.probes import knn_accuracy
 from hypercon.metrics.rank import effective_rank
-from hypercon.metrics.retrieval import contrastive_accuracy, pair_of_views, push
+from hypercon.metrics.retrieval import contrastive_accuracy, push
+from hypercon.metrics.rows import pair_of_views
 from hypercon.metrics.uniformity import uniformity, uniformity_floor, uniformity_noise
 from hypercon.temperature import check_temperature
 from hypercon.validation import check_labels
@@ -262,8 +263,8 @@ def _loss(u: np.ndarray, v: np.ndarray, tau: float) -> tuple[Reading, Reading]:
 
 def _classes(u: np.ndarray, labels: np.ndarray) -> list[Reading]:
     pairs = similarities_of_pairs(u, labels)
-    kept = pairs.within / pairs.same
-    readings = [Reading("tolerance", kept, 1.0, mean_similarity(u), "classes play no role", "within classes")]
+    kept, anyone = pairs.within / pairs.same, (pairs.within + pairs.between) / (pairs.same + pairs.other)
+    readings = [Reading("tolerance", kept, 1.0, anyone, "classes play no role", "within classes")]
     if pairs.other:
         gap, share = kept - pairs.between / pairs.other, float(pairs.counts.max()) / len(u)
         k = min(NEIGHBOURS, len(u) - 1)

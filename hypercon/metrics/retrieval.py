@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hypercon import threads
-from hypercon.errors import InputError
-from hypercon.metrics.rows import directions_of
+from hypercon.metrics.rows import pair_of_views
 
 BLOCK = 2**19  # similarities that one thread holds at a time
 
@@ -87,16 +86,6 @@ def push(u: np.ndarray, v: np.ndarray, temperature: float, labels: np.ndarray | 
         return Push(effective, None, None)
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return Push(effective, own, (counts[index] - 1) / (len(u) - 1))
-
-
-def pair_of_views(z1: Any, z2: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Checked views of one shape, on the sphere."""
-    u, v = directions_of(z1, "z1"), directions_of(z2, "z2")
-    if u.shape != v.shape:
-        raise InputError(
-            f"z1 and z2 got shapes {u.shape} and {v.shape}, expected one shape: row i of both is the same instance"
-        )
-    return u, v
 
 
 def over_rows(u: np.ndarray, v: np.ndarray, work: Any) -> None:

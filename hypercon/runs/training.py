@@ -13,6 +13,7 @@ from hypercon.distributed import Ranks, check_ranks
 from hypercon.errors import InputError
 from hypercon.files import atomic, write_json
 from hypercon.locks import locked
+from hypercon.metrics import Diagnosis
 from hypercon.nn import Encoder, save_encoder
 from hypercon.runs.reading import (
     CHECKPOINTS,
@@ -141,12 +142,15 @@ def _train(
     watch, told = Watch(settings, train_data, test_data), set[str]()
     board = _tensorboard(folder) if ranks.rank == 0 else None
 
+    judged: Diagnosis | None = None  # after the last epoch, which is always measured
+
     def after_epoch(history: History) -> dict[str, Any]:
+        nonlocal judged
         *before, record = history.epochs
         number, found = record["epoch"], dict[str, Any]()
         if number == 1 or number % measure_every == 0 or number == settings.epochs:
-            found |= watch.measure(encoder)
-            found["alarms"] = watch.diagnose(encoder, record["temperature"]).alarms
+            measured, judged = watch.measure(encoder, record["temperature"])
+            found |= measured | {"alarms": judged.alarms}
         warnings = warnings_about([*before, record | found], settings)
         if warnings:
             found["warnings"] = warnings
@@ -181,9 +185,12 @@ def _train(
             ranks=ranks,
         )
     at = temperature.value if isinstance(temperature, Temperature) else float(temperature)
-    run = Run(folder, settings, history.epochs, watch.diagnose(encoder, at))
-    if ranks.rank == 0:
-        _finish(run, encoder, at)
+    if ranks.rank > 0:
+        return Run(folder, settings, history.epochs)
+    if judged is None:  # a kill came between the last step and this: no epoch was left
+        _, judged = watch.measure(encoder, at)
+    run = Run(folder, settings, history.epochs, judged)
+    _finish(run, encoder, at)
     return run
 
 

@@ -31,10 +31,11 @@ class Watch:
         self._known = train.images[known]
         self._known_labels = None if train.labels is None else train.labels[known]
 
-    def measure(self, encoder: Encoder) -> dict[str, float]:
-        """Uniformity, alignment and rank of the held-out embeddings, and with labels what classes make of them."""
+    def measure(self, encoder: Encoder, temperature: float) -> tuple[dict[str, float], metrics.Diagnosis]:
+        """Uniformity, alignment and rank of the held-out embeddings, and with labels what classes make of them; and the
+        two views' diagnosis."""
         z = encoder.embed(self._images)[1]
-        z1, z2 = self._embedded(encoder)
+        z1, z2 = (encoder.embed(view)[1] for view in self._views)
         found = {
             "uniformity": metrics.uniformity(z),
             "alignment": metrics.alignment(z1, z2),
@@ -47,16 +48,9 @@ class Watch:
             if len(self._known_labels) >= NEIGHBOURS:
                 known = encoder.embed(self._known)[1]
                 found["knn"] = metrics.knn_accuracy(known, self._known_labels, z, self._labels, k=NEIGHBOURS)
-        return {name: float(value) for name, value in found.items()}
-
-    def diagnose(self, encoder: Encoder, temperature: float) -> metrics.Diagnosis:
-        """The same views, judged measure by measure."""
         paired = self._labels is not None and np.unique(self._labels, return_counts=True)[1].max() > 1
-        return metrics.diagnose(*self._embedded(encoder), self._labels if paired else None, temperature)
-
-    def _embedded(self, encoder: Encoder) -> tuple[Any, Any]:
-        first, second = (encoder.embed(view)[1] for view in self._views)
-        return first, second
+        judged = metrics.diagnose(z1, z2, self._labels if paired else None, temperature)
+        return {name: float(value) for name, value in found.items()}, judged
 
 
 def warnings_about(epochs: list[dict[str, Any]], settings: Settings) -> list[str]:
