@@ -138,7 +138,7 @@ class SGD(Optimizer):
         self._velocity = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
-        v, room = self._velocity[i], _room(data)
+        v, room = self._velocity[i], memory.like(data)
         v *= self.momentum
         v += gradient
         room[...] = v
@@ -187,7 +187,7 @@ class Adam(Optimizer):
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
         beta1, beta2 = self.betas
         mean, square = self._mean[i], self._square[i]
-        room = _room(data)
+        room = memory.like(data)
         room[...] = gradient
         room -= mean
         room *= 1 - beta1
@@ -259,7 +259,7 @@ class LARS(Optimizer):
         self._velocity = [xp(p.data).zeros_like(p.data) for p in self.parameters]
 
     def _update(self, i: int, data: Array, gradient: Array, rate: float) -> None:
-        v, room, m = self._velocity[i], _room(data), xp(data)
+        v, room, m = self._velocity[i], memory.like(data), xp(data)
         if len(data.shape) > 1:
             length, slope = (m.sqrt(m.einsum("i,i->", x, x)) for x in (data.reshape(-1), gradient.reshape(-1)))
             pace = self.trust * length / m.maximum(slope + self.weight_decay * length, float(np.finfo(data.dtype).tiny))
@@ -353,12 +353,6 @@ def warmup(rate: float | Schedule, steps: int) -> Schedule:
         return reached * min(1.0, (step + 1) / steps)
 
     return at
-
-
-def _room(like: Array) -> Array:
-    """An array of that shape and dtype to work in."""
-    new = memory.empty if xp(like) is np else xp(like).empty
-    return new(like.shape, like.dtype)
 
 
 def _check_momentum(momentum: Any) -> float:

@@ -1,6 +1,7 @@
 """Memory that is used again: never while anything can still read it, and not more of it than a bound."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,3 +80,36 @@ def test_clear_gives_everything_back():
     assert memory.idle()
     memory.clear()
     assert memory.idle() == 0
+
+
+def test_results_that_somebody_collects_neither_fill_the_shelf_nor_slow_it_down(monkeypatch):
+    monkeypatch.setattr(memory, "KEPT", 8 * 100 * SIZE)
+    collected = [memory.empty((SIZE,), np.float64) for _ in range(150)]
+    for i, array in enumerate(collected):
+        array[...] = i
+    for _ in range(3):
+        memory.empty((SIZE + 1,), np.float64)[...] = -1
+        memory.empty((SIZE,), np.float64)[...] = -1
+    assert [float(array[0]) for array in collected] == [float(i) for i in range(150)]
+    assert sum(size * len(pieces) for size, pieces in memory._shelf.items()) <= memory.KEPT
+
+
+def test_threads_never_share_a_piece():
+    def write(mark):
+        for _ in range(200):
+            mine = [memory.empty((SIZE,), np.float64) for _ in range(3)]
+            for i, array in enumerate(mine):
+                array[...] = 10 * mark + i
+            assert [float(array.min()) for array in mine] == [10 * mark, 10 * mark + 1, 10 * mark + 2]
+            assert [float(array.max()) for array in mine] == [10 * mark, 10 * mark + 1, 10 * mark + 2]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+
+
+def test_a_copy_is_the_same_values_elsewhere():
+    x = np.arange(2.0 * SIZE).reshape(2, -1).T
+    y = memory.copy(x)
+    assert (y == x).all()
+    assert not np.shares_memory(x, y)
+    assert y.flags.c_contiguous

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -164,6 +165,46 @@ def test_a_run_inside_another_s_block_stays_in_its_thread(monkeypatch):
 
     threads.run(outer, 2)
     assert sorted(seen) == [(i, j, True) for i in range(2) for j in range(3)]
+
+
+def test_the_callers_settings_hold_in_every_lane():
+    huge = np.full(8, 1e300)
+
+    def overflow(i):
+        seen.append(np.isinf(huge * huge).all())
+
+    seen = []
+    with np.errstate(over="ignore"):
+        threads.run(overflow, 4, 2)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        threads.run(lambda i: None if i == 0 else overflow(i), 2, 2)
+    assert seen == [True] * 4
+
+
+@pytest.mark.skipif(threads._this_core() is None, reason="where a thread runs can't be told here")
+def test_helpers_run_on_other_cores_than_the_caller_and_only_where_it_may(tmp_path):
+    """In a process of its own, whose caller is moved from core to core."""
+    script = """
+import os, threading
+from hypercon import threads
+allowed = os.sched_getaffinity(0)
+threads.set_threads(2)
+meet = threading.Barrier(2)
+threads.run(lambda i: meet.wait(), 2)
+(helper,) = threads._helpers
+for core in sorted(allowed):
+    os.sched_setaffinity(0, {core})  # the caller alone can't leave it, so it is left as it is
+    threads.run(lambda i: meet.wait(), 2)
+    os.sched_setaffinity(0, allowed)
+    here = threads._this_core()
+    threads.run(lambda i: meet.wait(), 2)
+    mine = os.sched_getaffinity(helper)
+    assert mine == allowed - {here} or len(allowed) == 1, (here, mine)
+    assert os.sched_getaffinity(0) == allowed
+print("apart")
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert found.stdout == "apart\n", found.stderr
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_a_rate_that_leaves_embeddings_without_a_direction_is_a_training_error_t
     encoder = hc.nn.mlp((1, 8, 8), rng=np.random.default_rng(0))
     message = "the loss cannot take the embeddings of step 1: use a smaller learning rate .z1: row 0 is all zeros"
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=message):
-        train(make=lambda shape, rng: encoder, optimizer=make(encoder.parameters(), 1e12))
+        train(make=lambda shape, rng: encoder, optimizer=make(encoder.parameters(), 1e15))
 
 
 def test_what_the_loss_cannot_take_from_the_start_is_no_fault_of_the_rate():
@@ -380,8 +380,15 @@ def blas_threads():
     return [library.get_num_threads() for library in threads._blas_libraries()]
 
 
-@pytest.mark.parametrize("make", [partial(hc.nn.mlp, widths=(32,), dim=8), partial(hc.nn.cnn, widths=(4, 8, 8), dim=8)])
-def test_a_step_with_small_layers_keeps_blas_to_one_thread_and_gives_the_rest_back(make):
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(hc.nn.mlp, widths=(32,), dim=8),
+        partial(hc.nn.mlp, widths=(520, 520)),
+        partial(hc.nn.cnn, widths=(4, 8, 8), dim=8),
+    ],
+)
+def test_a_step_keeps_blas_to_one_thread_and_gives_the_rest_back(make):
     before = blas_threads()
     seen = []
 
@@ -395,14 +402,3 @@ def test_a_step_with_small_layers_keeps_blas_to_one_thread_and_gives_the_rest_ba
     with pytest.raises(DtypeError):
         train(make=make, loss=lambda z1, z2: None)
     assert blas_threads() == before
-
-
-def test_a_step_with_a_large_layer_leaves_blas_its_threads():
-    before, seen = blas_threads(), []
-
-    def watched(z1, z2):
-        seen.append(blas_threads())
-        return hc.info_nce(z1, z2, temperature=0.2)
-
-    train(make=partial(hc.nn.mlp, widths=(520, 520)), loss=watched, images=IMAGES[:64], batch_size=64)
-    assert seen == [before]

@@ -32,6 +32,7 @@ ON_DEVICES = [
 # these compute on the host alone, whatever device their inputs come from
 ON_THE_HOST = {
     "autograd/drawing.py",
+    "autograd/products.py",
     "autograd/strips.py",
     "metrics/diagnosis.py",
     "metrics/probes.py",
@@ -45,7 +46,7 @@ SOURCES = sorted(
 )
 # methods of a list and of a string, called as an array's are, and functions of modules
 NOT_OF_ARRAYS = {"sort", "partition"}
-MODULES = {"backend", "functions", "json", "np", "ops"}
+MODULES = {"backend", "functions", "json", "memory", "np", "ops"}
 # where arrays are on the host by then, and its own methods may be called
 HOST_METHODS = {
     "distributed/in_threads.py": {"put"},  # of a mailbox

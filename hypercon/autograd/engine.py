@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hypercon import memory
 from hypercon.autograd.calls import NUMPYS, as_float, as_operand, explained, help_on
 from hypercon.autograd.recording import is_recording, set_recording
 from hypercon.backend import Array, check_one_device, is_array, xp
@@ -232,7 +233,8 @@ def sweep(
             made, inputs, settings = value.primitive, value.inputs, value.settings
             assert made is not None
             out, args = (value, inputs) if create_graph else (value.data, value.arrays)
-            if fused := made.fused:
+            rules, fused = made.rules, made.fused
+            if fused:
                 # what the forward left behind are raw arrays, cut off from the graph: of no use where this is recorded
                 answers = fused(g, out, None if create_graph else value.saved, *args, **settings)
             for i, x in enumerate(inputs):
@@ -240,14 +242,15 @@ def sweep(
                     continue
                 if fused:
                     part = answers[i]
-                elif rule := made.rules[i]:
+                elif rule := rules[i]:
                     part = rule(g, out, *args, **settings)
                 else:
                     raise GraphError(f"{made.name} has no rule for input {i}: pass that one as an array")
-                data, known = x.data, cotangents.get(id(x))
-                if type(part) is not type(data) or part.shape != data.shape or part.dtype != data.dtype:
+                key, data = id(x), x.data
+                known = cotangents.get(key)
+                if type(part) is not type(data) or part.dtype is not data.dtype or part.shape != data.shape:
                     part = fit(part, x)  # asked here first: most parts fit, and a call costs as much as a small sum
-                cotangents[id(x)] = part if known is None else known + part
+                cotangents[key] = part if known is None else known + part
             if not create_graph and not keep:
                 value.primitive, value.inputs, value.arrays, value.saved = _FREED, (), [], None
     return [_finished(cotangents.get(id(target)), target) for target in targets]
@@ -328,7 +331,7 @@ def _finished(g: Any, target: Traced) -> Any:
     cls = type(target)
     if g is None:
         return cls(xp(target.data).zeros(target.shape, target.dtype))
-    return g if isinstance(g, Traced) else cls(xp(target.data).array(g, copy=True))
+    return g if isinstance(g, Traced) else cls(memory.copy(g))
 
 
 @primitive(lambda g, out, x: g)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hypercon import memory
 from hypercon.autograd import ops, strips
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import primitive
@@ -19,7 +20,8 @@ from hypercon.backend import Array, xp
 def _normalize_rule(g: Any, out: Any, saved: Any, x: Any, axis: int, eps: float) -> tuple[Any]:
     # the radial part of g is removed: what remains is tangent to the sphere and shrinks with the length of x
     if saved is not None:
-        dx = out * (_dots(g, out, axis) * -(saved > eps).astype(saved.dtype))
+        dx = memory.copy(out)
+        dx *= _dots(g, out, axis) * -(saved > eps).astype(saved.dtype)
         dx += g
         dx /= xp(x).maximum(saved, eps)
         return (dx,)
@@ -59,7 +61,9 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
         # a square overflows or vanishes where its root does not: what is measured is in units of the largest entry
         unit = m.maximum(m.max(m.abs(x), axis=axis, keepdims=True), np.finfo(x.dtype).tiny)
         length = unit * m.sqrt(_dots(x / unit, x / unit, axis))
-    return x / m.maximum(length, eps), length
+    out = memory.copy(x)
+    out /= m.maximum(length, eps)
+    return out, length
 
 
 def _dots(x: Array, y: Array, axis: int) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 
 from hypercon.autograd.calls import composed
 from hypercon.autograd.engine import Traced, primitive
+from hypercon.autograd.products import product
 from hypercon.backend import Array, index_beside, xp
 from hypercon.errors import DtypeError
 
@@ -268,7 +269,7 @@ def _as_row(g: Any) -> Any:
 @primitive(_left_rule, _right_rule)
 def matmul(x: Any, y: Any) -> Any:
     """The matrix product of vectors, matrices or stacks of matrices, as NumPy's ``@``."""
-    return x @ y
+    return product(x, y)
 
 
 def _swap_last(x: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +12,15 @@ from hypercon.autograd import functions, ops
 from hypercon.autograd.calls import as_float, as_operand, composed
 from hypercon.autograd.engine import Traced, ancestors, primitive, sweep
 from hypercon.errors import DtypeError, GraphError, InputError
+
+
+def _refused_in_place(operator: str) -> Callable[[Any, Any], Any]:
+    def refuse(self: Tensor, other: Any) -> NoReturn:
+        raise DtypeError(
+            f"t {operator}= value would change a tensor that a gradient may need: write t = t {operator} value"
+        )
+
+    return refuse
 
 
 class Tensor(Traced):
@@ -76,52 +85,35 @@ class Tensor(Traced):
         for leaf, g in zip(leaves, gradients, strict=True):
             leaf.grad = g if leaf.grad is None else leaf.grad + g
 
-    # --- operators
+    # --- operators: those whose first operand is this tensor are the functions themselves
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+    __add__ = ops.add
+    __sub__ = ops.subtract
+    __mul__ = ops.multiply
+    __truediv__ = ops.divide
+    __pow__ = ops.power
+    __matmul__ = ops.matmul
+    __neg__ = ops.negative
+    __abs__ = ops.absolute
+    __getitem__ = ops.getitem
 
     def __radd__(self, other: Any) -> Tensor:
         return ops.add(other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
     def __rsub__(self, other: Any) -> Tensor:
         return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
         return ops.multiply(other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
     def __rtruediv__(self, other: Any) -> Tensor:
         return ops.divide(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.power(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
         return ops.power(other, self)
 
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
     def __rmatmul__(self, other: Any) -> Tensor:
         return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
-
-    def __abs__(self) -> Tensor:
-        return ops.absolute(self)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
 
     def __gt__(self, other: Any) -> Any:
         return self.data > ops.raw(other)
@@ -244,23 +236,12 @@ class Tensor(Traced):
             "hypercon.where(condition, value, t) or hypercon.concatenate([...])"
         )
 
-    def __iadd__(self, other: Any) -> NoReturn:
-        _refuse_in_place("+")
-
-    def __isub__(self, other: Any) -> NoReturn:
-        _refuse_in_place("-")
-
-    def __imul__(self, other: Any) -> NoReturn:
-        _refuse_in_place("*")
-
-    def __itruediv__(self, other: Any) -> NoReturn:
-        _refuse_in_place("/")
-
-    def __ipow__(self, other: Any) -> NoReturn:
-        _refuse_in_place("**")
-
-    def __imatmul__(self, other: Any) -> NoReturn:
-        _refuse_in_place("@")
+    __iadd__ = _refused_in_place("+")
+    __isub__ = _refused_in_place("-")
+    __imul__ = _refused_in_place("*")
+    __itruediv__ = _refused_in_place("/")
+    __ipow__ = _refused_in_place("**")
+    __imatmul__ = _refused_in_place("@")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise DtypeError("a Tensor does not turn into a NumPy array by itself: call t.detach().numpy()")
@@ -294,12 +275,6 @@ def _numpy_refused(name: str, has_twin: bool = True) -> DtypeError:
     twin = has_twin and name != "sign" and (hasattr(ops, name) or hasattr(functions, name))
     instead = f"hypercon.{name}(t)" if twin else "hypercon's own functions, or t.detach().numpy()"
     return DtypeError(f"np.{name} was given a Tensor, whose gradient NumPy would lose: use {instead}")
-
-
-def _refuse_in_place(operator: str) -> NoReturn:
-    raise DtypeError(
-        f"t {operator}= value would change a tensor that a gradient may need: write t = t {operator} value"
-    )
 
 
 @primitive(lambda g, out, x, *, device: _to(g, device=backend.device_of(ops.raw(x))))

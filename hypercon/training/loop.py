@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,10 +37,6 @@ from hypercon.training.keeping import Keeper, check_seconds, checkpoints_in
 from hypercon.training.state import Training
 from hypercon.training.stopping import Stop, after_the_step
 from hypercon.validation import check_generator, check_whole
-
-# Up to so many numbers in the largest layer, BLAS works with one thread: a second one gains less on such products than
-# it costs to wait for it wherever another program keeps a core busy. tests/benchmarks/blas_threads.py measures both.
-SMALL_LAYER = 512 * 512
 
 
 class TwoViews(Protocol):
@@ -172,7 +168,7 @@ def fit(
             _take_up(training, keeper, resume, epochs * steps, ranks)
             stop = held.enter_context(after_the_step())
         bar = held.enter_context(_bar(epochs * steps, history.steps, progress if ranks.rank == 0 else False))
-        held.enter_context(_threads_for(encoder))
+        held.enter_context(one_blas_thread())  # what gains from more is spread over the library's own
         held.enter_context(_memory_given_back())
         held.enter_context(synchronised(encoder, ranks))
         encoder.train()
@@ -289,11 +285,6 @@ def _two_views(augment: TwoViews, images: np.ndarray, rng: np.random.Generator) 
         )
     one, other = views
     return one, other
-
-
-def _threads_for(encoder: Module) -> AbstractContextManager[None]:
-    largest = max(int(np.prod(parameter.shape)) for parameter in encoder.parameters())
-    return one_blas_thread() if largest <= SMALL_LAYER else nullcontext()
 
 
 @contextmanager

@@ -124,9 +124,21 @@ def divide(embeddings: np.ndarray, *, square: bool, sums: bool, memory: Any) -> 
 
 
 def triangle(count: int, side: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of the tiles on and above the diagonal."""
-    strips = [slice(first, min(first + side, count)) for first in range(0, count, side)]
-    return [(here, to) for i, here in enumerate(strips) for to in strips[i:]]
+    """Rows and columns of the tiles on and above the diagonal, in an order that leaves lanes with even work.
+
+    A tile above the diagonal costs more than one on it, so they are dealt out one kind after the other; and where two
+    strips have only one such tile, as two views of a small batch have, it is cut in half.
+    """
+    strips = _strips(0, count, side)
+    above = [(here, to) for i, here in enumerate(strips) for to in strips[i + 1 :]]
+    if len(above) == 1:
+        ((here, to),) = above
+        above = [(half, to) for half in _strips(here.start, here.stop, -(-side // 2))]
+    return [(strip, strip) for strip in strips] + above
+
+
+def _strips(start: int, stop: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 def rows_at_a_time(count: int) -> int:
@@ -177,7 +189,7 @@ def smallest_sum(dtype: Any) -> float:
 
 
 def _squares(rows: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", rows, rows)
+    return np.vecdot(rows, rows)
 
 
 # --- one row's loss
@@ -199,10 +211,9 @@ def settle(negatives: np.ndarray, shifted_by: Any, positives: np.ndarray) -> tup
 
 def fill_diagonal(tile: np.ndarray, offset: int, value: float) -> None:
     """Write ``value`` where the column is the row plus ``offset``, as far as that lies in the tile."""
-    first, last = max(0, -offset), min(tile.shape[0], tile.shape[1] - offset)
-    if first < last:
-        rows = np.arange(first, last)
-        tile[rows, rows + offset] = value
+    diagonal = tile.diagonal(offset)
+    diagonal.flags.writeable = True  # a view, handed out for reading; positions in two arrays cost five times as much
+    diagonal[...] = value
 
 
 # --- symmetry

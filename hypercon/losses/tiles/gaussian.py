@@ -25,6 +25,7 @@ from hypercon.losses.tiles.blocks import (
     triangle,
 )
 from hypercon.losses.tiles.scratch import scratch
+from hypercon.memory import like as empty_like
 
 
 def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool = True, memory: Any = "auto") -> Found:
@@ -39,9 +40,9 @@ def potential(z: np.ndarray, t: float, *, on_sphere: bool = True, gradient: bool
     tiles = triangle(count, side)
     lanes = min(lanes, len(tiles))
     scaled = z * dtype.type(2 * t)
-    squares = None if on_sphere else np.einsum("ij,ij->i", z, z) * dtype.type(t)
+    squares = None if on_sphere else np.vecdot(z, z) * dtype.type(t)
     totals, tops, ones = np.empty(len(tiles)), np.empty(len(tiles)), np.ones(side, dtype)
-    by_z = np.empty_like(z) if gradient else None
+    by_z = empty_like(z) if gradient else None
 
     with scratch() as memories:
         spaces = memories.array("exponentials", (lanes, side, side), dtype)

@@ -13,6 +13,7 @@ import numpy as np
 
 from hypercon.losses.tiles.blocks import Found, chance, contiguous, fill_diagonal, in_one_place, rows_and_lanes, run
 from hypercon.losses.tiles.scratch import scratch
+from hypercon.memory import like as empty_like
 
 
 def cut(similarities: np.ndarray, k: int, room: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def nearest(
 
     rows, lanes = rows_and_lanes(anchors, candidates, matrices=2, sums=gradient, memory=memory)
     losses = np.empty(count)
-    by_anchors, by_candidates = (np.empty_like(anchors), np.zeros_like(candidates)) if gradient else (None, None)
+    by_anchors, by_candidates = (empty_like(anchors), np.zeros_like(candidates)) if gradient else (None, None)
     ones = np.ones(count, dtype)
 
     with scratch() as memories:
@@ -54,7 +55,7 @@ def nearest(
             np.greater_equal(s, cut(s, k, hard), out=hard)
             fill_diagonal(s, here.start, 0.0)
             share = 1 / (hard @ ones)
-            losses[here] = np.einsum("ij,ij->i", hard, s) * share - np.einsum("ij,ij->i", a, own)
+            losses[here] = np.vecdot(hard, s) * share - np.vecdot(a, own)
             if by_anchors is not None:
                 share /= count
                 by_anchors[here] = (hard @ candidates) * share[:, None] - own / count

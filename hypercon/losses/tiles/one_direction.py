@@ -31,6 +31,7 @@ from hypercon.losses.tiles.blocks import (
 )
 from hypercon.losses.tiles.hardest import cut
 from hypercon.losses.tiles.scratch import scratch
+from hypercon.memory import like as empty_like
 
 
 def one_way(
@@ -82,9 +83,9 @@ def one_way(
     ones = np.ones(width, dtype)
     losses = np.empty(count)
     along = np.empty(count)  # a_i . dL/da_i: what the temperature's derivative is made of
-    by_anchors = np.empty_like(anchors) if gradient else None
-    by_candidates = np.empty_like(candidates) if pushes else None
-    by_positives = np.empty_like(anchors) if gradient and positives is not None else None
+    by_anchors = empty_like(anchors) if gradient else None
+    by_candidates = empty_like(candidates) if pushes else None
+    by_positives = empty_like(anchors) if gradient and positives is not None else None
     left_out = [] if positives is not None else [offset, offset - size]
     if not_itself:
         left_out.append(0)
@@ -103,7 +104,7 @@ def one_way(
             own = candidates[at] if positives is None else positives[here]
             e, scaled = exponentials[lane][: len(a)], small[lane][: len(a)]
             np.multiply(a, of(here), out=scaled)
-            positive = np.einsum("ij,ij->i", scaled, own)
+            positive = np.vecdot(scaled, own)
             top: Any = common
             total = None
             if k is None:
@@ -120,7 +121,7 @@ def one_way(
             np.matmul(e, candidates, out=out)
             out *= push
             out -= np.multiply(own, pull, out=scaled)
-            along[here] = np.einsum("ij,ij->i", a, out)
+            along[here] = np.vecdot(a, out)
             if by_positives is not None:
                 np.multiply(a, -pull, out=by_positives[here])
             if pushes:

@@ -29,6 +29,7 @@ from hypercon.losses.tiles.blocks import (
 )
 from hypercon.losses.tiles.one_direction import one_way
 from hypercon.losses.tiles.scratch import scratch
+from hypercon.memory import like as empty_like
 
 
 def stacked(z: np.ndarray, temperature: Any, *, gradient: bool = True, memory: Any = "auto") -> Found:
@@ -54,7 +55,7 @@ def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Fo
     kept = min(len(tiles), spare // (side * side * dtype.itemsize)) if gradient else 0
     common, inverse = dtype.type(shift(z, z, 1 / tau)), dtype.type(1 / tau)
     scaled_z = z * inverse
-    positive = np.einsum("ij,ij->i", scaled_z[:half], z[half:])
+    positive = np.vecdot(scaled_z[:half], z[half:])
     positive = np.concatenate([positive, positive])
     ones = np.ones(side, dtype)
 
@@ -97,7 +98,8 @@ def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Fo
         pull = ((coupling + np.roll(coupling, half)) * share).astype(dtype)[:, None]
         weights = memories.array("weights", (lanes, side, side), dtype)
         product = memories.array("product", (lanes, side, dim), dtype)
-        by_z = np.zeros_like(z)
+        by_z = empty_like(z)
+        by_z[...] = 0
         others = memories.array("pushed", (lanes - 1, count, dim), dtype)
         others[...] = 0
         pushed = [by_z, *others]
@@ -118,7 +120,7 @@ def _triangle(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Fo
     by_z[:half] -= pull[:half] * z[half:]
     by_z[half:] -= pull[half:] * z[:half]
     # every similarity is met twice in z . dL/dz, once from either end
-    return Found(loss, by_z, None, -np.einsum("ij,ij->i", z, by_z).sum(dtype=np.float64) / (2 * tau))
+    return Found(loss, by_z, None, -np.vecdot(z, by_z).sum(dtype=np.float64) / (2 * tau))
 
 
 def _square(z: np.ndarray, tau: np.ndarray, gradient: bool, memory: Any) -> Found:

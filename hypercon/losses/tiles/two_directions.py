@@ -29,6 +29,7 @@ from hypercon.losses.tiles.blocks import (
 )
 from hypercon.losses.tiles.one_direction import one_way
 from hypercon.losses.tiles.scratch import scratch
+from hypercon.memory import like as empty_like
 
 
 def both_ways(u: np.ndarray, v: np.ndarray, temperature: Any, *, gradient: bool = True, memory: Any = "auto") -> Found:
@@ -80,7 +81,7 @@ def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, mem
 
         def sum_up(i: int) -> None:
             lane, here, scaled = scale(i)
-            positive[here] = np.einsum("ij,ij->i", scaled, v[here])
+            positive[here] = np.vecdot(scaled, v[here])
             for j in range(0, count, width):
                 to = slice(j, min(j + width, count))
                 e = exponentials(i, here, to, scaled)
@@ -104,7 +105,7 @@ def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, mem
         pull = ((there_coupling + back_coupling) * share).astype(dtype)[:, None]
         weights = memories.array("weights", (lanes, rows, width), dtype)
         product = memories.array("product", (lanes, max(rows, width), dim), dtype)
-        by_u, by_v, along = np.empty_like(u), np.empty_like(v), np.empty(count)
+        by_u, by_v, along = empty_like(u), empty_like(v), np.empty(count)
         pushed = [by_v, *memories.array("pushed", (lanes - 1, count, dim), dtype)]
 
         def find_gradients(i: int) -> None:
@@ -125,7 +126,7 @@ def _together(u: np.ndarray, v: np.ndarray, tau: np.ndarray, gradient: bool, mem
                     pushed[lane][to] += np.matmul(w.T, u[here], out=product[lane][: e.shape[1]])
             mine -= np.multiply(v[here], pull[here], out=scaled)
             pushed[lane][here] -= np.multiply(u[here], pull[here], out=scaled)
-            along[here] = np.einsum("ij,ij->i", u[here], mine)
+            along[here] = np.vecdot(u[here], mine)
 
         run(find_gradients, blocks, lanes)
         for part in pushed[1:]:
