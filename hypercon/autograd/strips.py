@@ -159,7 +159,7 @@ def by_kernel(y: np.ndarray, x: np.ndarray, kernel: tuple[int, int], stride: int
     offsets = _kernel_offsets(kernel, padding)
     rows = len(offsets) * len(x)
     todo, longest = _over_strips(y.shape[1:], rows, dtype)
-    parts = np.empty((len(todo), len(y), rows), dtype)
+    parts = memory.empty((len(todo), len(y), rows), dtype)
 
     def work(i: int) -> None:
         columns = gathered(x, todo[i], offsets, stride, memory.empty((longest,), dtype))
@@ -207,7 +207,8 @@ def by_image(y: np.ndarray, w: np.ndarray, size: tuple[int, int], stride: int, p
                 np.matmul(entries, found[needed], out=strip.of(x))
                 continue
             mine = x[:, top::stride, left::stride][:, strip.rows, strip.columns, strip.images]
-            part = (entries @ found[needed]).reshape(channels, *strip.shape)
+            part = memory.empty((channels, found.shape[1]), dtype)
+            part = np.matmul(entries, found[needed], out=part).reshape(channels, *strip.shape)
             np.copyto(mine, part[:, : mine.shape[1], : mine.shape[2]])  # the last of a phase may lie outside
 
     threads.run(work, len(todo))
@@ -286,13 +287,13 @@ def normalized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, gamma: Any, b
     """``gamma * (x - mean) * scale + beta``, cut off at 0 with ``relu``; all but x are (C,), or numbers."""
     rows = _channel_rows(x)
     out, zeros = memory.empty(rows.shape, x.dtype), 0 * _ones(rows)
-    gain, shift = gamma * scale, np.broadcast_to(np.asarray(beta, x.dtype), scale.shape)
+    gain = gamma * scale
+    shift = (beta - gain * mean).astype(x.dtype)  # taken off afterwards, the mean costs no pass of its own
 
     def work(channels: slice, parts: list[_Part]) -> None:
         for part in parts:
             mine = out[part.place]
-            np.subtract(rows[part.place], mean[channels, None], out=mine)
-            mine *= gain[channels, None]
+            np.multiply(rows[part.place], gain[channels, None], out=mine)
             mine += shift[channels, None]
             if relu:  # NumPy compares with an array three times as fast as with one number
                 np.maximum(mine, zeros[: mine.shape[1]], out=mine)
@@ -323,13 +324,13 @@ def by_normalized(
             total += _dots(passed[part.place], ones)
             along += _dots(passed[part.place], part.centred(rows, mean))
         by_beta[channels], by_gamma[channels] = total, along * scale[channels]
-        share = by_gamma[channels] * scale[channels] / count
+        share = by_gamma[channels] * scale[channels] * gain[channels] / count
+        rest = share * mean[channels] - by_beta[channels] * gain[channels] / count
         for part in parts:
-            mine, centred = dx[part.place], part.centred(rows, mean)
-            centred *= share[:, None]
-            np.subtract(passed[part.place], centred, out=mine)
-            mine -= (by_beta[channels] / count)[:, None]
-            mine *= gain[channels, None]
+            mine = dx[part.place]
+            np.multiply(passed[part.place], gain[channels, None], out=mine)
+            mine -= np.multiply(rows[part.place], share[:, None], out=part.room)
+            mine += rest[:, None]
 
     _over_channels(work, rows)
     return _as_images(dx, x.shape), by_gamma, by_beta
