@@ -18,7 +18,7 @@ import numpy as np
 from hypercon import memory, threads
 
 COLUMNS = 4 * 2**20  # bytes of a strip's columns: fewer starve the product, more leave the cache
-RUN = 2**17  # numbers that are normalised at a time: they stay in the cache
+RUN = 2**18  # numbers that are normalised at a time: they stay in the cache
 LONG = 2**10  # numbers of a channel, from which on its row is worth a call of its own
 
 Offset = tuple[int, int]
