@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import growth, machine
 from benchmarks.libraries import BASE, LIBRARIES, OWN, PEERS
 from benchmarks.rows import ROWS, Row
-from benchmarks.suite import ratio, shown, unmet, worst
+from benchmarks.suite import floor_ratio, ratio, shown, unmet, worst
 
 _ROWS = {row.name: row for row in ROWS}
 Runs = Sequence[Sequence[dict[str, Any]]]
@@ -67,9 +67,11 @@ that has them."""
 
 _HOW_TO_READ = """\
 Time: hypercon's as a multiple of the peer's, {of}; below 1 hypercon is faster. The target is that against
-PyTorch, and "met" says whether all of the row's are. Memory: peak above the inputs, hypercon's and PyTorch's. Error: of
-hypercon's loss and of its gradients, relative to float64 or, for the networks, to PyTorch. A dash: not measured,
-because the library does not have the work, failed, or was not there."""
+PyTorch, and "met" says whether all of the row's are. Floor: what the row's matrix products and exponentials alone take
+at the rates that NumPy reaches on this machine, as a multiple of PyTorch's time, measured beside the row: a
+target below it is out of reach. Memory: peak above the inputs, hypercon's and PyTorch's. Error: of hypercon's loss and
+of its gradients, relative to float64 or, for the networks, to PyTorch. A dash: not measured, because the library does
+not have the work, failed, or was not there."""
 
 
 def machine_lines(part: dict[str, Any]) -> list[str]:
@@ -97,6 +99,8 @@ def _grid(runs: Runs) -> list[list[str]]:
     peers = [peer for peer in PEERS if any(ratio(entry, peer) is not None for run in runs for entry in run)]
     weighed = any(entry.get("memory") for run in runs for entry in run)
     header = ["work", "error"] + [f"/ {LIBRARIES[peer].label}" for peer in peers] + ["target"]
+    floors = any(floor_ratio(entry) is not None for run in runs for entry in run)
+    header += ["floor"] if floors else []
     header += ["MiB", f"{LIBRARIES[BASE].label}'s MiB"] if weighed else []
     lines = [[*header, "met"]]
     for name in names:
@@ -105,6 +109,8 @@ def _grid(runs: Runs) -> list[list[str]]:
         cells = [row.label, _error(entries)]
         cells += [_figure(worst(entries, lambda entry, peer=peer: ratio(entry, peer))) for peer in peers]
         cells.append(_target(row))
+        if floors:
+            cells.append(_figure(worst(entries, floor_ratio)))
         if weighed:
             cells += [_mebibytes(entries, OWN), _mebibytes(entries, BASE)]
         missed = unmet(row, entries)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine, work
+from benchmarks.floor import Rates, floor
 from benchmarks.libraries import BASE, LIBRARIES, OWN, Library
 from benchmarks.processes import NotInstalledError, Process, WorkerError, interpreter, started
 from benchmarks.rows import Row
@@ -74,6 +75,8 @@ class Suite:
         entry: dict[str, Any] = {"name": row.name, "reference": reference, "errors": errors, "notes": notes + refused}
         if row.error_target is None and OWN in right:
             entry |= self._timed(right, entry["notes"])
+            if (rates := self._ask(OWN, entry["notes"], "rates")) is not None:
+                entry["floor"] = floor(row.work, row.settings, Rates(*rates))
             if row.memory:
                 entry["memory"] = self._weighed(row, list(entry["seconds"]))
         return entry
@@ -277,6 +280,12 @@ def ratio(entry: dict[str, Any], peer: str) -> float | None:
     """hypercon's median time as a multiple of a peer's: below 1 it is faster."""
     seconds = entry.get("seconds", {})
     return seconds[OWN] / seconds[peer] if OWN in seconds and peer in seconds else None
+
+
+def floor_ratio(entry: dict[str, Any], peer: str = BASE) -> float | None:
+    """The floor as a multiple of a peer's median time: no target below it can be met."""
+    seconds = entry.get("seconds", {})
+    return entry["floor"] / seconds[peer] if entry.get("floor") and peer in seconds else None
 
 
 def memory_ratio(entry: dict[str, Any], peer: str = BASE) -> float | None:

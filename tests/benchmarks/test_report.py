@@ -69,6 +69,17 @@ def test_of_several_runs_the_worst_is_shown():
     assert "not met: InfoNCE, symmetric, N = 4,096: 0.3 times PyTorch's time, target 0.22" in text
 
 
+def test_the_floor_stands_beside_the_target_where_it_was_measured():
+    assert "floor" not in report.table([RUN]).splitlines()[0]
+    known = copy.deepcopy(RUN)
+    known[0]["floor"] = 0.6
+    lines = report.table([known]).splitlines()
+    cells = {line.split("  ")[0]: line.split() for line in lines}
+    assert "target  floor" in lines[0]
+    assert cells["InfoNCE, symmetric, N = 256"][-6:] == ["2.00", "0.75", "0.30", "-", "-", "no"]
+    assert cells["InfoNCE, symmetric, N = 4,096"][-5:] == ["0.22", "-", "95", "271", "yes"]
+
+
 def test_a_busy_machine_is_warned_of():
     assert "other processes" not in report.table([RUN])
     busy = copy.deepcopy(RUN)

@@ -44,6 +44,10 @@ class Worker:
         threads = self.peer.threads() if hasattr(self.peer, "threads") else _numpy_blas()
         return {"versions": versions, "threads": threads}
 
+    def rates(self):
+        """What the library's NumPy can do in a second."""
+        return self.peer.rates()
+
     def offers(self, kind):
         """Does the library have this kind of work?"""
         return hasattr(self.peer, kind)

@@ -1,12 +1,36 @@
 """hypercon's own side, written as its users write it."""
 
+import time
+
 import numpy as np
 from benchmarks.work import Work, step_results, two_losses, weights_of
 
 import hypercon as hc
+import hypercon.threads
 
 
 class Peer:
+    def rates(self):
+        """Operations in products and exponentials a second, at the sizes of a loss, on this library's own threads."""
+        lanes = hc.threads.cores()
+        rng = np.random.default_rng(0)
+        rows, columns = (rng.standard_normal((size, 128), dtype=np.float32) for size in (256, 1024))
+        found = np.empty((lanes, 256, 1024), np.float32)
+        numbers = np.zeros_like(found)
+
+        def multiply(i):
+            for _ in range(4):
+                np.matmul(rows, columns.T, out=found[i])
+
+        def exponentiate(i):
+            for _ in range(4):
+                np.exp(numbers[i], out=found[i])
+
+        return [
+            4 * lanes * count / _least(lambda work=work: hc.threads.run(work, lanes))
+            for work, count in ((multiply, 2 * 256 * 1024 * 128), (exponentiate, 256 * 1024))
+        ]
+
     def info_nce(self, inputs, *, temperature, symmetric, **_):
         return _gradients(inputs, lambda z1, z2: hc.info_nce(z1, z2, temperature=temperature, symmetric=symmetric))
 
@@ -62,6 +86,16 @@ class Peer:
             return fit(images[:batch], hc.data.Augmentation()).losses[0]
 
         return Work(lambda: fit(images, views), lambda: two_losses(step_without_views))
+
+
+def _least(run):
+    """The seconds of the fastest of several calls."""
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _gradients(inputs, loss):
