@@ -25,8 +25,8 @@ def product(x: Any, y: Any) -> Any:
     if work < MEDIUM:
         return x @ y
     out = memory.empty((x.shape[0], y.shape[1]), x.dtype)
-    lanes = threads.lanes(threads.cores() if work >= LARGE else 1)
     longer = 0 if out.shape[0] >= out.shape[1] else 1
+    lanes = threads.lanes(out.shape[longer]) if work >= LARGE else 1
     share = -(-out.shape[longer] // lanes)
 
     def multiply(i: int) -> None:
